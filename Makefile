@@ -1,0 +1,112 @@
+# Everything a person or CI does here, each target setting up what it needs.
+#
+#   make setup          a virtual environment with what trainyard needs to run
+#   make demo           ... and the quickstart experiment, to the end
+#   make test           ... and what developers need, then the tests
+#   make check          ... format, lint, types, import directions
+#
+# PYTHON=python3.12 make setup    builds on another Python (3.11 or newer)
+
+SHELL = /bin/sh
+.DEFAULT_GOAL = help
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+VENV = .venv
+BIN = $(VENV)/bin
+UV = $(BIN)/uv
+# Compiled now, in parallel, or every worker process would do it again: half of a cold start.
+UV_INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+
+# A stamp says that a set of requirements is installed; it is older than what it stands
+# for as soon as the requirements or the package's own facts change.
+BOOTSTRAPPED = $(VENV)/.bootstrapped
+RUNTIME = $(VENV)/.runtime-installed
+DEVELOPMENT = $(VENV)/.development-installed
+
+DEMO_HOME = $(CURDIR)/.demo
+DEMO_SPEC = experiments/recipes/quickstart.yaml
+
+.PHONY: help setup demo test check format requirements hooks clean
+
+help:
+	@echo 'make setup          install trainyard and what it needs into $(VENV)'
+	@echo 'make demo           train the quickstart experiment and rank its variants'
+	@echo 'make test           run the tests   (PYTEST_ARGS="-k queue" for some of them)'
+	@echo 'make check          format, lint, types, import directions'
+	@echo 'make format         mend what ruff can mend by itself'
+	@echo 'make hooks          run make check before every git commit'
+	@echo 'make requirements   pin the newest allowed versions'
+	@echo 'make clean          remove all that these targets made, $(VENV) and the demo included'
+
+setup: $(RUNTIME)
+	@echo 'trainyard is installed: $(BIN)/trainyard --help. Next: make demo'
+
+demo: $(RUNTIME)
+	@TRAINYARD_HOME="$${TRAINYARD_HOME:-$(DEMO_HOME)}"; export TRAINYARD_HOME; \
+	echo "Training $(DEMO_SPEC); everything it writes lies in $$TRAINYARD_HOME"; \
+	$(BIN)/trainyard run $(DEMO_SPEC) && \
+	$(BIN)/trainyard leaderboard quickstart && \
+	echo && \
+	echo 'Look further:' && \
+	echo "  export TRAINYARD_HOME='$$TRAINYARD_HOME'" && \
+	echo '  $(BIN)/trainyard trials quickstart    one row a trial' && \
+	echo '  $(BIN)/trainyard mlflow               every curve and model, in the browser'
+
+test: $(DEVELOPMENT)
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+check: $(DEVELOPMENT)
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo
+
+format: $(DEVELOPMENT)
+	$(BIN)/ruff check --fix --quiet || true
+	$(BIN)/ruff format --quiet
+	$(BIN)/ruff check
+
+hooks: $(DEVELOPMENT)
+	$(BIN)/pre-commit install
+
+# One resolution for every platform and Python, without the address it came from.
+COMPILE = $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+	--fork-strategy fewest --no-annotate --no-emit-index-url --custom-compile-command 'make requirements'
+
+requirements: $(BOOTSTRAPPED)
+	$(COMPILE) --output-file requirements/runtime.txt
+	$(COMPILE) --group development --constraint requirements/runtime.txt \
+		--output-file requirements/development.txt
+	@echo 'Pinned. Next: make check test'
+
+$(BOOTSTRAPPED): requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		found=$$($(PYTHON) --version 2>/dev/null || echo 'not to be found'); \
+		echo "trainyard needs Python 3.11 or newer; '$(PYTHON)' is $$found." >&2; \
+		echo "Name another one: make setup PYTHON=python3.12" >&2; \
+		exit 1; }
+	@echo 'Making $(VENV) with $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu, install" >&2; \
+		echo "its other half (apt-get install python3-venv) and try again." >&2; \
+		exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bootstrap.txt
+	@touch $@
+
+$(RUNTIME): $(BOOTSTRAPPED) requirements/runtime.txt pyproject.toml
+	@echo 'Installing what trainyard needs (5 GB, most of it torch)'
+	@$(UV_INSTALL) -r requirements/runtime.txt
+	@$(UV_INSTALL) --no-deps --editable .
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements/development.txt
+	@echo 'Installing what developers need'
+	@$(UV_INSTALL) -r requirements/development.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO_HOME) build dist *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,32 @@
+"""How numbers are written for people."""
+
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def bytes_text(number: int) -> str:
+    """Write a size: `512 B`, `3.4 MiB`."""
+    size = float(number)
+    for unit in _BYTES:
+        if size < 1024 or unit == _BYTES[-1]:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("the last unit takes all")
+
+
+def duration_text(seconds: float) -> str:
+    """Write a length of time: `8 s`, `3 min 20 s`, `2 h 05 min`."""
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def value_text(value: object) -> str:
+    """Write a hyperparameter or metric in a table: four digits where it is a fraction."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3g}"

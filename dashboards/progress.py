@@ -1,0 +1,144 @@
+"""An experiment's progress, live on a terminal and line by line elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from dashboards.numbers import duration_text, value_text
+from dashboards.pace import pace
+from dashboards.tables import console
+from experiments.records import TrialState
+from orchestrator.rows import Overview
+
+_LINE_SECONDS: Final = 10.0
+"""How often a line is written where nothing can be drawn over."""
+
+
+def progress_text(overview: Overview) -> str:
+    """Say in one line how an experiment stands."""
+    counts = overview.counts
+    ended = overview.experiment.num_trials - overview.num_open
+    parts = [f"{ended} of {overview.experiment.num_trials} trials"]
+    if counts[TrialState.LEASED]:
+        parts.append(f"{counts[TrialState.LEASED]} running")
+    bad = (TrialState.FAILED, TrialState.CANCELLED, TrialState.QUARANTINED)
+    parts += [f"{counts[state]} {state.value}" for state in bad if counts[state]]
+    per_minute, left = pace(overview)
+    if per_minute is not None:
+        parts.append(f"{per_minute:.0f} a minute")
+    if left:
+        parts.append(f"{duration_text(left)} left")
+    best = overview.best
+    if best is not None and best.objective_value is not None:
+        metric = overview.experiment.objective.metric
+        value = value_text(best.objective_value)
+        parts.append(f"best {metric} {value} ({best.variant}, seed {best.seed})")
+    return ", ".join(parts)
+
+
+class ProgressLog:
+    """Writes a line to stderr for each experiment that has moved, a few seconds apart."""
+
+    def __init__(self) -> None:
+        self._console = console(stderr=True)
+        self._said: dict[str, str] = {}
+        self._said_at = -_LINE_SECONDS
+
+    def show(self, overviews: Sequence[Overview]) -> None:
+        """Take the present counts of all experiments."""
+        is_idle = not any(overview.num_open for overview in overviews)
+        if not is_idle and time.monotonic() < self._said_at + _LINE_SECONDS:
+            return
+        for overview in overviews:
+            text = f"{overview.experiment.name}: {progress_text(overview)}"
+            if self._said.get(overview.experiment.id) != text and (
+                overview.num_open or overview.experiment.id in self._said
+            ):
+                self._console.print(escape(text))
+                self._said[overview.experiment.id] = text
+                self._said_at = time.monotonic()
+
+
+class ProgressView:
+    """Shows an experiment's progress on stderr while a `with` block runs.
+
+    On a terminal it draws a bar; elsewhere it writes a line now and then, and at the end.
+    """
+
+    def __init__(self) -> None:
+        self._console: Console = console(stderr=True)
+        self._bar: _Bar | None = _Bar(self._console) if sys.stderr.isatty() else None
+        self._said = ""
+        self._said_at = -_LINE_SECONDS
+        self._mirror_said = False
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        if self._bar is not None:
+            self._bar.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last state on the screen."""
+        if self._bar is not None:
+            self._bar.live.stop()
+
+    def show(self, overview: Overview) -> None:
+        """Take the present counts."""
+        if self._bar is not None:
+            self._bar.update(overview)
+            return
+        if overview.first_started_at is None:
+            self._say("starting workers")
+            return
+        is_last = overview.num_open == 0
+        if is_last or time.monotonic() >= self._said_at + _LINE_SECONDS:
+            self._say(progress_text(overview))
+
+    def show_mirror(self, num_left: int) -> None:
+        """Take the number of trials and models that MLflow has yet to be told of."""
+        text = f"telling MLflow: {num_left} runs and models left"
+        if self._bar is not None:
+            self._bar.note(text)
+        elif not self._mirror_said:
+            self._mirror_said = True
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._console.print(escape(text))
+            self._said, self._said_at = text, time.monotonic()
+
+
+class _Bar:
+    def __init__(self, screen: Console) -> None:
+        self._progress = Progress(
+            BarColumn(bar_width=30), TextColumn("{task.description}"), console=screen
+        )
+        self._task: TaskID = self._progress.add_task("starting workers", total=None)
+        self.live: Live = self._progress.live
+
+    def update(self, overview: Overview) -> None:
+        total = overview.experiment.num_trials
+        waiting = overview.first_started_at is None
+        self._progress.update(
+            self._task,
+            total=None if waiting else total,
+            completed=total - overview.num_open,
+            description=escape("starting workers" if waiting else progress_text(overview)),
+        )
+
+    def note(self, text: str) -> None:
+        self._progress.update(self._task, description=escape(text))

@@ -1,0 +1,1 @@
+"""What is asked and what an answer means: pure Python, no torch, Ray, SQL or MLflow."""

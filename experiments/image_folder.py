@@ -1,0 +1,146 @@
+"""Folders of images, one folder a class: what lies in them, and the digest of that.
+
+    <folder>/train/<class>/*.png|jpg|jpeg
+    <folder>/test/<class>/*.png|jpg|jpeg
+
+Files of other kinds are no images and are passed over. Links are refused: they could lead
+out of the data root.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from experiments.errors import DatasetError
+
+IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+_LAYOUT: Final = "an image folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One image: its path relative to the folder, with `/`, and the number of its class."""
+
+    path: str
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class FolderListing:
+    """The images of a folder by split.
+
+    Each split is in the order of the SHA-256 of its paths: fixed, but mixed, so that
+    the first n images hold some of every class.
+    """
+
+    class_names: tuple[str, ...]
+    train: tuple[ImageFile, ...]
+    test: tuple[ImageFile, ...]
+
+
+def confined(path: str, *, root: Path) -> Path:
+    """Give the folder that a spec names, below the data root.
+
+    Raises:
+        DatasetError: It is no folder, or it lies outside the root.
+    """
+    base = root.resolve()
+    folder = (base / path).resolve()
+    if not folder.is_relative_to(base):
+        raise DatasetError(f"image_folder: path {path!r} leads out of the data root {base}")
+    if not folder.is_dir():
+        raise DatasetError(f"image_folder: no folder {folder} (path {path!r} below the data root)")
+    return folder
+
+
+def list_images(folder: Path) -> FolderListing:
+    """List the images of both splits and check that their classes agree.
+
+    Raises:
+        DatasetError: A split is missing or has no images, or the classes differ.
+    """
+    splits = {split: _scan_split(folder, split) for split in ("train", "test")}
+    names = sorted(splits["train"])
+    if set(names) != set(splits["test"]):
+        raise DatasetError(
+            f"image_folder: {folder}: train and test must have the same class folders, got "
+            f"only in train: {_named(set(names) - set(splits['test']))}; "
+            f"only in test: {_named(set(splits['test']) - set(names))}"
+        )
+    return FolderListing(
+        tuple(names), *(_mixed(splits[split], names) for split in ("train", "test"))
+    )
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read an image's (height, width) from its header.
+
+    Raises:
+        DatasetError: The file is no image that can be read.
+    """
+    from PIL import Image  # here, because plans of other data sets have no use for it
+
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise DatasetError(f"image_folder: {path} cannot be read as an image: {error}") from error
+
+
+def folder_digest(
+    folder: Path, listing: FolderListing, *, image_size: tuple[int, int] | None
+) -> str:
+    """Hash all paths and contents, and the size the images are brought to (None: their own).
+
+    Raises:
+        DatasetError: A file cannot be read.
+    """
+    digest = hashlib.sha256(f"image_folder 1 {image_size}\n".encode())
+    for image in sorted((*listing.train, *listing.test), key=lambda image: image.path):
+        try:
+            content = (folder / image.path).read_bytes()
+        except OSError as error:
+            raise DatasetError(f"image_folder: {folder / image.path}: {error}") from error
+        digest.update(f"{hashlib.sha256(content).hexdigest()} {image.path}\n".encode())
+    return digest.hexdigest()
+
+
+def _scan_split(folder: Path, split: str) -> Mapping[str, list[str]]:
+    """Give the relative paths of a split's images by class."""
+    if not (folder / split).is_dir():
+        raise DatasetError(f"image_folder: {folder} has no folder {split!r}; {_LAYOUT}")
+    classes = {}
+    for entry in _entries(folder / split):
+        if entry.is_dir():
+            found = [f for f in _entries(Path(entry.path)) if f.is_file()]
+            images = [f.name for f in found if f.name.lower().endswith(IMAGE_SUFFIXES)]
+            if not images:
+                raise DatasetError(f"image_folder: {entry.path} has no images; {_LAYOUT}")
+            classes[entry.name] = [f"{split}/{entry.name}/{name}" for name in images]
+    if not classes:
+        raise DatasetError(f"image_folder: {folder / split} has no class folders; {_LAYOUT}")
+    return classes
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                raise DatasetError(
+                    f"image_folder: {entry.path} is a link; links are not followed, copy the file"
+                )
+            yield entry
+
+
+def _mixed(classes: Mapping[str, list[str]], names: list[str]) -> tuple[ImageFile, ...]:
+    images = [ImageFile(p, label) for label, name in enumerate(names) for p in classes[name]]
+    return tuple(sorted(images, key=lambda image: hashlib.sha256(image.path.encode()).digest()))
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

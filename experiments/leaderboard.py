@@ -1,0 +1,63 @@
+"""Variants ranked by the objective over their seeds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.records import Objective
+from experiments.statistics import Summary, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One trial as the leaderboard sees it; `metrics` is empty unless it succeeded."""
+
+    variant: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One variant's place. `objective` is None while none of its trials has succeeded.
+
+    `others` holds the other metrics (the test split's among them), averaged over seeds.
+    """
+
+    variant: str
+    params: Mapping[str, Any]
+    objective: Summary | None
+    others: Mapping[str, float]
+    num_trials: int
+
+
+def rank(outcomes: Iterable[Outcome], objective: Objective) -> list[Standing]:
+    """Rank variants, best mean first; those without a result come last.
+
+    Equal means keep the order of the spec.
+    """
+    by_variant: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_variant.setdefault(outcome.variant, []).append(outcome)
+    standings = [_standing(group, objective.metric) for group in by_variant.values()]
+    sign = -1.0 if objective.goal == "maximize" else 1.0
+
+    def order(standing: Standing) -> tuple[bool, float]:
+        summary = standing.objective
+        return summary is None, 0.0 if summary is None else sign * summary.mean
+
+    return sorted(standings, key=order)
+
+
+def _standing(group: list[Outcome], metric: str) -> Standing:
+    succeeded = [outcome.metrics for outcome in group if metric in outcome.metrics]
+    names = [name for name in (succeeded[0] if succeeded else {}) if name != metric]
+    return Standing(
+        variant=group[0].variant,
+        params=group[0].params,
+        objective=summarise([metrics[metric] for metrics in succeeded]) if succeeded else None,
+        others={
+            name: sum(metrics[name] for metrics in succeeded) / len(succeeded) for name in names
+        },
+        num_trials=len(group),
+    )

@@ -1,0 +1,402 @@
+"""The records that pass between the rooms: trials, attempts, and what a worker may say of them.
+
+Plain frozen dataclasses: a worker needs nothing else to train. The states and the one
+table of transitions live here, so that queue, scheduler and reports agree on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Final, Protocol
+
+from experiments.architecture import Architecture
+from experiments.compound_kinds import ListOf, Nullable
+from experiments.kinds import Choice, Duration, Integer, Number
+
+SEMANTICS_VERSION: Final = 1
+"""Raised whenever the same configuration would train to other numbers than before."""
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; the last five are terminal."""
+
+    QUEUED = "queued"
+    """Waits for a worker (perhaps not before a point in time, after a failure)."""
+    LEASED = "leased"
+    """A worker has the right to it, until the lease expires."""
+    SUCCEEDED = "succeeded"
+    """Its result is recorded; nothing can change it."""
+    FAILED = "failed"
+    """It failed and may not be tried again (unless a person asks: `retry`)."""
+    CANCELLED = "cancelled"
+    """A person stopped it."""
+    PRUNED = "pruned"
+    """Early stopping ended it."""
+    QUARANTINED = "quarantined"
+    """It took its worker down again and again."""
+
+
+TERMINAL_STATES: Final = frozenset(
+    {
+        TrialState.SUCCEEDED,
+        TrialState.FAILED,
+        TrialState.CANCELLED,
+        TrialState.PRUNED,
+        TrialState.QUARANTINED,
+    }
+)
+
+TRANSITIONS: Final[Mapping[TrialState, frozenset[TrialState]]] = {
+    TrialState.QUEUED: frozenset({TrialState.LEASED, TrialState.CANCELLED}),
+    TrialState.LEASED: frozenset({TrialState.QUEUED}) | TERMINAL_STATES,
+    TrialState.SUCCEEDED: frozenset(),
+    # Only a person's `retry` leads out of these; nothing that trainyard does by itself.
+    TrialState.FAILED: frozenset({TrialState.QUEUED}),
+    TrialState.CANCELLED: frozenset({TrialState.QUEUED}),
+    TrialState.PRUNED: frozenset(),
+    TrialState.QUARANTINED: frozenset({TrialState.QUEUED}),
+}
+
+
+class AttemptState(StrEnum):
+    """How one execution of a trial stands."""
+
+    RUNNING = "running"
+    """Holds the trial's lease."""
+    SUCCEEDED = "succeeded"
+    """Recorded the trial's result."""
+    FAILED = "failed"
+    """Ended by a failure of its own."""
+    EXPIRED = "expired"
+    """Lost its worker, or did not renew its lease in time."""
+    CANCELLED = "cancelled"
+    """Stopped because the trial was cancelled, or handed back at a shutdown."""
+    PRUNED = "pruned"
+    """Stopped by early stopping."""
+    FENCED = "fenced"
+    """Reported after its lease had passed to another attempt; what it said was dropped."""
+
+
+class ExperimentState(StrEnum):
+    """Derived from an experiment's trials; stored nowhere."""
+
+    QUEUED = "queued"
+    """No trial has started yet."""
+    RUNNING = "running"
+    """Some trials are done or under way, others wait."""
+    PAUSED = "paused"
+    """No further trial is claimed, for the reason kept with the experiment."""
+    FINISHED = "finished"
+    """Every trial is terminal."""
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed; each kind has its own rule for trying again."""
+
+    ERROR = "error"
+    """The trial's own code raised."""
+    LOST = "lost"
+    """Its worker, or the worker's machine, went away."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Device or host memory ran out."""
+    TIMEOUT = "timeout"
+    """It took longer than `execution.timeout`."""
+    NOT_FINITE = "not_finite"
+    """The loss became infinite or not a number."""
+    DATA = "data"
+    """The data set could not be had or did not match its digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, kept with the trial and its attempt."""
+
+    kind: FailureKind
+    type: str
+    message: str
+    traceback: str = ""
+
+    def to_data(self) -> dict[str, str]:
+        """Give the record as JSON-ready data."""
+        return {
+            "kind": self.kind.value,
+            "type": self.type,
+            "message": self.message,
+            "traceback": self.traceback,
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, str]) -> "Failure":
+        """Rebuild the record from `to_data`'s result."""
+        return cls(FailureKind(data["kind"]), data["type"], data["message"], data["traceback"])
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What an experiment is judged by: a validation metric, its goal, and which epoch counts."""
+
+    metric: Annotated[
+        str, Choice(("val/accuracy", "val/loss")), "what is compared, on the validation split"
+    ] = "val/accuracy"
+    goal: Annotated[str, Choice(("maximize", "minimize")), "which way is better"] = "maximize"
+    select: Annotated[str, Choice(("best", "last")), "which epoch of a trial counts"] = "best"
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Say whether `value` beats `best` (the first value always does; ties never do)."""
+        if best is None:
+            return True
+        return value > best if self.goal == "maximize" else value < best
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which images a trial sees.
+
+    `options` are the data set's own (`image_shape` of `fake`, `path` of `image_folder`).
+    `digest` names the content: equal digests mean equal images and labels.
+    """
+
+    name: str
+    digest: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """How weights are updated. `momentum` is None where the optimizer has none."""
+
+    name: str
+    lr: float
+    weight_decay: float = 0.0
+    momentum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleConfig:
+    """How the learning rate moves over a trial; lengths are in epochs.
+
+    `step_epochs` and `step_factor` are None unless `name` is "step".
+    """
+
+    name: str = "constant"
+    warmup_epochs: float = 0.0
+    step_epochs: int | None = None
+    step_factor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialConfig:
+    """Everything that decides a trial's numbers, and nothing else."""
+
+    task: str
+    architecture: Architecture
+    data: DataConfig
+    loss: str
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    epochs: int
+    batch_size: int
+    seed: int
+    objective: Objective
+    precision: str = "float32"
+
+    def to_data(self) -> dict[str, Any]:
+        """Give the record as JSON-ready data (what the store keeps)."""
+        return {
+            "semantics": SEMANTICS_VERSION,
+            "task": self.task,
+            "architecture": self.architecture.to_data(),
+            "data": _plain(self.data),
+            "loss": self.loss,
+            "optimizer": _plain(self.optimizer),
+            "schedule": _plain(self.schedule),
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "objective": _plain(self.objective),
+            "precision": self.precision,
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "TrialConfig":
+        """Rebuild the record from `to_data`'s result."""
+        return cls(
+            task=data["task"],
+            architecture=Architecture.from_data(data["architecture"]),
+            data=DataConfig(**data["data"]),
+            loss=data["loss"],
+            optimizer=OptimizerConfig(**data["optimizer"]),
+            schedule=ScheduleConfig(**data["schedule"]),
+            epochs=data["epochs"],
+            batch_size=data["batch_size"],
+            seed=data["seed"],
+            objective=Objective(**data["objective"]),
+            precision=data["precision"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A variant with a seed: the unit that is queued, counted and recorded.
+
+    `variant` is the variant's label, unique in its experiment. `params` are the
+    hyperparameters as scalars, for tables and MLflow; `config` decides the numbers.
+    """
+
+    id: str
+    number: int
+    variant: str
+    seed: int
+    params: Mapping[str, str | int | float | bool]
+    config: TrialConfig
+    content_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker gets: CPU cores, and GPUs (a fraction shares one)."""
+
+    cpus: Annotated[int, Integer(1, 1024), "CPU cores of a worker"] = 1
+    gpus: Annotated[float, Number(minimum=0, maximum=64), "GPUs of a worker, may be a fraction"] = (
+        0.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How an experiment's trials are run; nothing here changes a result."""
+
+    timeout: Annotated[
+        float | None, Nullable(Duration()), "longest time for one attempt; null for none"
+    ] = None
+    retries: Annotated[int, Integer(0, 100), "further attempts after a trial's own failure"] = 2
+    max_failed_trials: Annotated[
+        int | None, Nullable(Integer(1)), "failed trials after which the experiment pauses"
+    ] = None
+    priority: Annotated[int, Integer(-1000, 1000), "higher goes first"] = 0
+    precision: Annotated[
+        str, Choice(("float32",), later=("bfloat16", "float16")), "arithmetic of the training"
+    ] = "float32"
+    max_trials: Annotated[int, Integer(1, 1_000_000), "largest grid that is accepted"] = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPolicy:
+    """When checkpoints are written and which are kept ("best", "last")."""
+
+    every_epochs: Annotated[int, Integer(1), "epochs between two checkpoints"] = 1
+    keep: Annotated[
+        tuple[str, ...], ListOf(Choice(("best", "last"))), "which checkpoints are kept"
+    ] = ("best", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One spec, one question, one objective: what the store keeps of a plan.
+
+    `id` is a hash of the whole spec, so the same spec is the same experiment everywhere.
+    `spec` is the spec as plain data; `text` is as the user wrote it.
+    """
+
+    id: str
+    name: str
+    spec: Mapping[str, Any]
+    text: str
+    tags: Mapping[str, str]
+    objective: Objective
+    resources: Resources
+    execution: Execution
+    checkpoints: CheckpointPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One trial handed to a worker: what to train, under which fence, and where to save.
+
+    `checkpoint_folder` carries the fence in its path; None writes no checkpoints.
+    """
+
+    trial_id: str
+    fence: int
+    config: TrialConfig
+    checkpoints: CheckpointPolicy = CheckpointPolicy()
+    checkpoint_folder: str | None = None
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One measured number. `epoch` and `step` count what was finished; time is Unix ms."""
+
+    metric: str
+    epoch: int
+    step: int
+    value: float
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointsMeasured:
+    """A trial's curve grew (at the end of an epoch)."""
+
+    trial_id: str
+    points: tuple[MetricPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """A checkpoint lies on disk, whole. `kind` is "best" or "last"."""
+
+    trial_id: str
+    kind: str
+    epoch: int
+    step: int
+    path: str
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSucceeded:
+    """A trial is done. `metrics` are those of the selected epoch, and the test split's."""
+
+    trial_id: str
+    metrics: Mapping[str, float]
+    selected_epoch: int
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailed:
+    """A trial ended by a failure; what it reported before stands."""
+
+    trial_id: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStopped:
+    """A trial ended because it was asked to stop."""
+
+    trial_id: str
+
+
+Event = PointsMeasured | CheckpointSaved | TrialSucceeded | TrialFailed | TrialStopped
+"""What a worker may say of a trial. The last three end it."""
+
+
+class Reporter(Protocol):
+    """Where a worker says what happens to its trials."""
+
+    def report(self, event: Event) -> None:
+        """Take one event; must not block the training."""
+
+    def stop_requested(self, trial_id: str) -> bool:
+        """Say whether the trial should end now; asked between steps."""
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}

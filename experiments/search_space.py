@@ -1,0 +1,280 @@
+"""Parameters, when, zip, exclude, include -> variants, in one deterministic order.
+
+The first parameter of the spec varies slowest, the last fastest; zip groups follow the
+parameters; included points come last. Nothing here knows data, layers or seeds.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.fields import REQUIRED
+from experiments.hyperparameters import HYPERPARAMETERS, describe, matches
+from experiments.kinds import Faults
+from experiments.source import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and the place in the spec where it was given (None for a built-in default)."""
+
+    value: Any
+    node: Node | None = None
+    path: str = ""
+
+
+Settings = Mapping[str, Setting]
+Condition = Mapping[str, tuple[Any, ...]]
+"""Hyperparameter -> the values of which one must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What varies as one: a parameter alone, or the parameters of a zip group."""
+
+    keys: tuple[str, ...]
+    points: tuple[Settings, ...]
+    when: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Variants that are left out: those for which every key holds. `text` says it to people."""
+
+    condition: Condition
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """One extra point, laid over the defaults."""
+
+    settings: Settings
+    label: str | None
+    node: Node
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What may vary, as the spec says it."""
+
+    defaults: Settings
+    axes: tuple[Axis, ...]
+    exclude: tuple[Exclusion, ...] = ()
+    include: tuple[Inclusion, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Give the number of points before conditions, exclusions and merging."""
+        return math.prod(len(axis.points) for axis in self.axes) + len(self.include)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One assignment of hyperparameters; `settings` holds those that apply, in table order."""
+
+    number: int
+    label: str
+    settings: Settings
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """Give a hyperparameter's value, or the default where it does not apply."""
+        setting = self.settings.get(key)
+        return default if setting is None else setting.value
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A variant that would have been, and why it is not."""
+
+    variant: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """The variants of a search space, and what did not become one."""
+
+    variants: tuple[Variant, ...]
+    excluded: tuple[Excluded, ...]
+    num_merged: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    settings: Settings
+    label: str | None = None
+
+
+def expand(space: SearchSpace, faults: Faults) -> Expansion:
+    """Give every variant once, in the order of the spec.
+
+    A hyperparameter that does not apply (momentum under adam) is no part of a variant, so
+    points that differ in nothing else are merged. Points without a required value are faults.
+    """
+    excluded: list[Settings] = []
+    reasons: list[str] = []
+    kept: dict[tuple[Any, ...], _Candidate] = {}
+    num_merged = 0
+    unused = {exclusion.text for exclusion in space.exclude}
+    for candidate in _candidates(space, faults):
+        hit = next((e for e in space.exclude if _holds(e.condition, candidate.settings)), None)
+        if hit is not None and candidate.label is None:
+            unused.discard(hit.text)
+            excluded.append(candidate.settings)
+            reasons.append(f"exclude: {hit.text}")
+            continue
+        key = tuple(
+            (name, value_key(setting.value)) for name, setting in candidate.settings.items()
+        )
+        if key not in kept:
+            kept[key] = candidate
+            continue
+        num_merged += 1
+        if candidate.label and kept[key].label is None:
+            kept[key] = _Candidate(kept[key].settings, candidate.label)
+    candidates = list(kept.values())
+    varying = _varying([c.settings for c in candidates] + excluded)
+    labels = _labels(candidates, varying)
+    variants = tuple(
+        Variant(number, label, candidate.settings)
+        for number, (label, candidate) in enumerate(zip(labels, candidates, strict=True), start=1)
+    )
+    dropped = tuple(
+        Excluded(_label(settings, varying), reason)
+        for settings, reason in zip(excluded, reasons, strict=True)
+    )
+    return Expansion(variants, dropped, num_merged, tuple(_warnings(space, candidates, unused)))
+
+
+def _candidates(space: SearchSpace, faults: Faults) -> Iterator[_Candidate]:
+    ordered = _by_dependency(space.axes)
+    for settings in _product(ordered, dict(space.defaults)):
+        complete = _complete(settings, faults)
+        if complete is not None:
+            yield _Candidate(complete)
+    for inclusion in space.include:
+        complete = _complete({**space.defaults, **inclusion.settings}, faults, inclusion)
+        if complete is not None:
+            yield _Candidate(complete, inclusion.label or "")
+
+
+def _by_dependency(axes: Sequence[Axis]) -> list[Axis]:
+    """Put each conditional axis after those its condition reads (cycles are refused earlier)."""
+    ordered: list[Axis] = []
+    waiting = list(axes)
+    while waiting:
+        unplaced = {key for axis in waiting for key in axis.keys}
+        ready = next(axis for axis in waiting if not (set(axis.when or ()) & unplaced))
+        ordered.append(ready)
+        waiting.remove(ready)
+    return ordered
+
+
+def _product(axes: Sequence[Axis], settings: Settings) -> Iterator[Settings]:
+    if not axes:
+        yield settings
+        return
+    axis, rest = axes[0], axes[1:]
+    if axis.when is not None and not _holds(axis.when, _with_defaults(settings)):
+        yield from _product(rest, settings)
+        return
+    for point in axis.points:
+        yield from _product(rest, {**settings, **point})
+
+
+def _holds(condition: Condition, settings: Settings) -> bool:
+    return all(
+        key in settings and any(matches(key, wanted, settings[key].value) for wanted in values)
+        for key, values in condition.items()
+    )
+
+
+def _with_defaults(settings: Settings) -> dict[str, Setting]:
+    built_in = {
+        name: Setting(parameter.default)
+        for name, parameter in HYPERPARAMETERS.items()
+        if parameter.default is not REQUIRED
+    }
+    return {**built_in, **settings}
+
+
+def _complete(
+    settings: Settings, faults: Faults, inclusion: Inclusion | None = None
+) -> dict[str, Setting] | None:
+    """Fill in defaults and leave out what does not apply; None when something is missing."""
+    full = _with_defaults(settings)
+    if "model" not in full:
+        _missing("model", faults, inclusion)
+        return None
+    point = {name: setting.value for name, setting in full.items()}
+    result = {}
+    for name, parameter in HYPERPARAMETERS.items():
+        if not parameter.applies(point):
+            continue
+        if name not in full:
+            _missing(name, faults, inclusion)
+            return None
+        result[name] = full[name]
+    return result
+
+
+def _missing(name: str, faults: Faults, inclusion: Inclusion | None) -> None:
+    where = HYPERPARAMETERS[name].where
+    need = "every variant needs one" if where == "always" else f"{where} needs one"
+    place = inclusion.path if inclusion else "parameters"
+    message = f"the hyperparameter {name!r} is missing ({need}); give it in defaults or parameters"
+    faults.add_once(inclusion.node if inclusion else None, place, message)
+
+
+def value_key(value: Any) -> Any:
+    """Give what two equal values share, to find doubled ones."""
+    return repr(value.to_data()) if hasattr(value, "to_data") else value
+
+
+def _varying(settings: Sequence[Settings]) -> tuple[str, ...]:
+    """Name the hyperparameters with several values.
+
+    Whether one applies follows from the others, so its absence needs no mention.
+    """
+    return tuple(
+        name
+        for name in HYPERPARAMETERS
+        if len({value_key(s[name].value) for s in settings if name in s}) > 1
+    )
+
+
+def _label(settings: Settings, varying: Sequence[str]) -> str:
+    shown = [name for name in varying if name in settings] or ["model"]
+    return " ".join(describe(name, settings[name].value) for name in shown)
+
+
+def _labels(candidates: Sequence[_Candidate], varying: Sequence[str]) -> list[str]:
+    """Give each candidate its own label: the user's, or what sets it apart."""
+    labels: list[str] = []
+    for candidate in candidates:
+        label = candidate.label or _label(candidate.settings, varying)
+        taken = sum(other == label or other.startswith(f"{label} #") for other in labels)
+        labels.append(f"{label} #{taken + 1}" if taken else label)
+    return labels
+
+
+def _warnings(
+    space: SearchSpace, candidates: Sequence[_Candidate], unused: set[str]
+) -> Iterator[str]:
+    for exclusion in space.exclude:
+        if exclusion.text in unused:
+            yield f"exclude {exclusion.text} matches no variant"
+    given = set(space.defaults) | {key for axis in space.axes for key in axis.keys}
+    for name in HYPERPARAMETERS:
+        used = sum(name in candidate.settings for candidate in candidates)
+        if name in given and used < len(candidates):
+            where = HYPERPARAMETERS[name].where
+            left_out = len(candidates) - used
+            if used == 0:
+                yield f"{name} applies to {where} only: no variant uses it"
+            elif where != "always":
+                yield f"{name} applies to {where} only: {left_out} variants go without"

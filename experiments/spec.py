@@ -1,0 +1,353 @@
+"""The typed spec: YAML (or plain values) -> what the user asks for, with every fault named.
+
+`read_spec` checks all that can be checked without looking at data or building networks;
+`plan.py` does the rest. What the language names but this version cannot do is refused by
+name, never ignored.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from experiments.compatibility import LATER_TASKS, TASKS
+from experiments.compound_kinds import Either, ListOf, MapOf, Nullable
+from experiments.datasets import DATASETS
+from experiments.errors import NotFoundError
+from experiments.fields import Field, Record, fields_of, read_fields
+from experiments.kinds import (
+    INVALID,
+    Choice,
+    Faults,
+    Flag,
+    Integer,
+    Kind,
+    Name,
+    Number,
+    Schema,
+    Text,
+    nearest,
+)
+from experiments.layer_language import layer_definitions
+from experiments.records import CheckpointPolicy, Execution, Objective, Resources
+from experiments.search_reader import (
+    hyperparameter_definitions,
+    read_search_space,
+    search_space_schema,
+)
+from experiments.search_space import SearchSpace
+from experiments.source import Node, from_values, join
+from experiments.yaml_text import parse
+
+MAX_SEED: Final = 2**32 - 1
+MAX_SEEDS: Final = 10_000
+
+LATER: Final = ("report",)
+"""Keys of the language that this version refuses by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Which data set, and how it is split. `node` is where it was given."""
+
+    name: str
+    options: Mapping[str, Any]
+    val_fraction: float
+    split_seed: int
+    limit: int | None
+    node: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    val_fraction: Annotated[
+        float, Number(above=0, below=1), "share of the training images held out for validation"
+    ] = 0.1
+    split_seed: Annotated[
+        int, Integer(0, MAX_SEED), "decides which images are held out; the same for all trials"
+    ] = 0
+    limit: Annotated[int | None, Nullable(Integer(2)), "use only the first n training images"] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    method: Annotated[
+        str, Choice(("grid",), later=("random", "tpe")), "how variants are chosen"
+    ] = "grid"
+
+
+@dataclass(frozen=True, slots=True)
+class _EarlyStop:
+    method: Annotated[
+        str,
+        Choice(("none",), later=("median", "asha", "patience")),
+        "when a trial ends before its last epoch",
+    ] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One experiment as the user wrote it, checked and typed."""
+
+    source: str
+    text: str
+    plain: Mapping[str, Any]
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    task: str
+    data: DataSpec
+    objective: Objective
+    space: SearchSpace
+    seeds: tuple[int, ...]
+    resources: Resources
+    resources_node: Node | None
+    execution: Execution
+    checkpoints: CheckpointPolicy
+
+
+class _Data(Kind):
+    """A data set by name, with its own options and the split."""
+
+    @property
+    def what(self) -> str:
+        return "a data set's name, or a mapping with `name`"
+
+    def read(self, node: Node, path: str, faults: Faults) -> Any:
+        if node.kind == "scalar":
+            name = self._name(node, path, faults)
+            return INVALID if name is INVALID else self._bare(name, node, path, faults)
+        if node.kind != "mapping":
+            return self._refuse(node, path, faults)
+        entries = node.entries()
+        if "name" not in entries:
+            return faults.add(node, path, f"the key 'name' is missing: {self.what}")
+        name = self._name(entries["name"].value, join(path, "name"), faults)
+        own = fields_of(DATASETS[name].options) if name is not INVALID else {}
+        split = fields_of(_Split)
+        if name is INVALID:  # its options are unknown too: check the split alone
+            known = {key: entry for key, entry in entries.items() if key in split}
+            node = Node("mapping", tuple(known.values()), node.position)
+        fields = {"name": Field(Text(), "the data set"), **own, **split}
+        if name is INVALID:
+            fields.pop("name")
+        values = read_fields(node, path, faults, fields)
+        if values is None or name is INVALID:
+            return INVALID
+        return self._build(name, values, node)
+
+    def _bare(self, name: str, node: Node, path: str, faults: Faults) -> Any:
+        missing = [n for n, f in fields_of(DATASETS[name].options).items() if f.required]
+        if missing:
+            return faults.add(node, path, f"{name} needs {', '.join(missing)}")
+        return self._build(name, {}, node)
+
+    def _name(self, node: Node, path: str, faults: Faults) -> Any:
+        if isinstance(node.value, str) and node.value in DATASETS:
+            return node.value
+        meant = nearest(node.value, DATASETS) if isinstance(node.value, str) else ""
+        known = ", ".join(DATASETS)
+        return faults.add(
+            node, path, f"unknown data set {node.plain()!r}{meant}; known data sets: {known}"
+        )
+
+    def _build(self, name: str, values: Mapping[str, Any], node: Node) -> DataSpec:
+        options = {
+            key: values.get(key, field.default)
+            for key, field in fields_of(DATASETS[name].options).items()
+        }
+        split = _Split(**{key: values[key] for key in fields_of(_Split) if key in values})
+        return DataSpec(name, options, split.val_fraction, split.split_seed, split.limit, node)
+
+    def schema(self) -> Schema:
+        split = Record(_Split).schema()["properties"]
+        forms: list[Schema] = []
+        for name, kind in DATASETS.items():
+            own = Record(kind.options).schema()
+            required = ["name", *own.get("required", [])]
+            properties = {"name": {"const": name}, **own["properties"], **split}
+            forms.append(
+                {
+                    "type": "object",
+                    "description": kind.doc,
+                    "properties": properties,
+                    "required": required,
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": [{"enum": list(DATASETS)}, *forms]}
+
+
+class _Objective(Kind):
+    """Metric, goal and selection; the goal follows from the metric."""
+
+    @property
+    def what(self) -> str:
+        return Record(Objective).what
+
+    def read(self, node: Node, path: str, faults: Faults) -> Any:
+        if node.kind != "mapping":
+            return self._refuse(node, path, faults)
+        values = read_fields(node, path, faults, fields_of(Objective))
+        if values is None:
+            return INVALID
+        metric = values.get("metric", Objective().metric)
+        natural = "minimize" if metric.endswith("/loss") else "maximize"
+        if values.setdefault("goal", natural) != natural:
+            place = node.entries()["goal"].value
+            return faults.add(
+                place,
+                join(path, "goal"),
+                f"{metric} is better when it goes the other way: "
+                f"must be {natural}, got {values['goal']!r}",
+            )
+        return Objective(**values)
+
+    def schema(self) -> Schema:
+        return Record(Objective).schema()
+
+
+class _Seeds(Kind):
+    """How many seeds, or which."""
+
+    @property
+    def what(self) -> str:
+        return f"a number of seeds from 1 to {MAX_SEEDS}, or a list of seeds from 0 to {MAX_SEED}"
+
+    def read(self, node: Node, path: str, faults: Faults) -> Any:
+        if node.kind != "list":
+            count = Integer(1, MAX_SEEDS).read(node, path, Faults(faults.source))
+            return self._refuse(node, path, faults) if count is INVALID else tuple(range(count))
+        seeds = ListOf(Integer(0, MAX_SEED), min_length=1).read(node, path, faults)
+        if seeds is INVALID:
+            return INVALID
+        for index, seed in enumerate(seeds):
+            if seed in seeds[:index]:
+                message = f"the seed {seed} is given twice"
+                return faults.add(node.items()[index], f"{path}[{index}]", message)
+        return seeds
+
+    def schema(self) -> Schema:
+        seeds = {"type": "array", "items": Integer(0, MAX_SEED).schema(), "minItems": 1}
+        return {"anyOf": [Integer(1, MAX_SEEDS).schema(), seeds]}
+
+
+_TAG_VALUE: Final = Either((Text(max_length=1000), Integer(), Number(), Flag()))
+_VERSION: Final = 1
+
+_FIELDS: Final[Mapping[str, Field]] = {
+    "version": Field(Integer(_VERSION, _VERSION), "version of the spec language", _VERSION),
+    "name": Field(Name(), "names the experiment in commands, tables and MLflow"),
+    "description": Field(Text(max_length=10_000, multiline=True), "the question it asks", ""),
+    "tags": Field(MapOf(_TAG_VALUE), "free labels, copied to MLflow", {}),
+    "task": Field(Choice(TASKS, later=LATER_TASKS), "what the network is to do", TASKS[0]),
+    "data": Field(_Data(), "the images", None),
+    "objective": Field(_Objective(), "what variants are judged by", Objective()),
+    "search": Field(Record(_Search), "how variants are chosen", _Search()),
+    "seeds": Field(_Seeds(), "how many trainings of each variant, or their seeds", (0,)),
+    "early_stop": Field(Record(_EarlyStop), "when a trial ends early", _EarlyStop()),
+    "resources": Field(Record(Resources), "what one worker gets", Resources()),
+    "execution": Field(Record(Execution), "how trials are run", Execution()),
+    "checkpoints": Field(Record(CheckpointPolicy), "when weights are saved", CheckpointPolicy()),
+}
+_SPACE_KEYS: Final = ("defaults", "parameters", "zip", "exclude", "include")
+
+
+def read_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
+    """Read a spec from a file's path, from YAML text, or from plain values.
+
+    A text with a line break is YAML itself; any other text is a path.
+
+    Raises:
+        NotFoundError: There is no such file.
+        SpecError: The spec is wrong; the error lists all faults.
+    """
+    if isinstance(spec, Mapping):
+        return _read(from_values(spec), name="spec", text="")
+    if isinstance(spec, str) and "\n" in spec:
+        return _read(parse(spec, source="spec"), name="spec", text=spec)
+    path = Path(spec)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"cannot read the spec {str(spec)!r}: {error.strerror}") from error
+    root = parse(text, source=str(path))
+    return _read(root, name=str(path), text=text.decode("utf-8-sig"))
+
+
+def _read(root: Node, *, name: str, text: str) -> Spec:
+    faults = Faults(name)
+    if root.kind != "mapping":
+        faults.add(root, "", f"a spec is a mapping with keys such as name, got a {root.kind}")
+        faults.raise_any()
+    known = {**_FIELDS, **dict.fromkeys(_SPACE_KEYS)}
+    entries = root.entries()
+    for key, entry in entries.items():
+        if key in LATER:
+            faults.add(entry, key, "is not supported by this version yet")
+        elif key not in known:
+            listed = ", ".join(known)
+            faults.add(
+                entry, key, f"unknown key {key!r}{nearest(key, known)}; known keys: {listed}"
+            )
+    plain_entries = tuple(entry for entry in root.value if entry.key in _FIELDS)
+    values = read_fields(Node("mapping", plain_entries, root.position), "", faults, _FIELDS)
+    space = read_search_space(entries, faults)
+    faults.raise_any()
+    assert values is not None
+    return _spec(root, values, space, name=name, text=text)
+
+
+def _spec(
+    root: Node, values: Mapping[str, Any], space: SearchSpace, *, name: str, text: str
+) -> Spec:
+    def get(key: str) -> Any:
+        return values.get(key, _FIELDS[key].default)
+
+    entries = root.entries()
+    data = get("data") or _Data()._build("digits", {}, root)
+    resources = entries.get("resources")
+    return Spec(
+        source=name,
+        text=text,
+        plain=root.plain(),
+        name=get("name"),
+        description=get("description"),
+        tags={key: _tag(value) for key, value in get("tags").items()},
+        task=get("task"),
+        data=data,
+        objective=get("objective"),
+        space=space,
+        seeds=get("seeds"),
+        resources=get("resources"),
+        resources_node=None if resources is None else resources.value,
+        execution=get("execution"),
+        checkpoints=get("checkpoints"),
+    )
+
+
+def _tag(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    return str(value)
+
+
+def spec_schema() -> Schema:
+    """Give the JSON Schema of a spec (what `trainyard schema` prints)."""
+    properties = {
+        name: field.kind.schema() | {"description": field.doc} for name, field in _FIELDS.items()
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "trainyard experiment",
+        "type": "object",
+        "properties": properties | search_space_schema(),
+        "required": [name for name, field in _FIELDS.items() if field.required],
+        "additionalProperties": False,
+        "$defs": hyperparameter_definitions() | layer_definitions(),
+    }

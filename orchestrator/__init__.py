@@ -1,0 +1,1 @@
+"""What keeps the promise: durable queue, scheduler, Ray pool, results store, MLflow mirror."""

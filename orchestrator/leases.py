@@ -1,0 +1,44 @@
+"""The fence check: the one clause that every write of a worker's must pass.
+
+A lease is valid while its trial is leased under the lease's fence, whatever the clock
+says: an expired lease that nobody has taken back yet still excludes all others.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Select, select, tuple_
+
+from orchestrator.tables import IS_LEASED, trial
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An attempt's right to a trial: the fence tells it from all earlier and later ones."""
+
+    trial_id: str
+    fence: int
+
+
+def holds(lease: Lease) -> ColumnElement[bool]:
+    """Give the clause that is true of the lease's trial while the lease is valid."""
+    return (trial.c.id == lease.trial_id) & (trial.c.fence == lease.fence) & IS_LEASED
+
+
+def valid(leases: Iterable[Lease]) -> Select[tuple[str, int]]:
+    """Select (id, fence) of the leases that are valid, and lock their trials.
+
+    Locked in the order of ids, so that no two transactions wait for each other.
+    """
+    pairs = [(lease.trial_id, lease.fence) for lease in leases]
+    return (
+        select(trial.c.id, trial.c.fence)
+        .where(tuple_(trial.c.id, trial.c.fence).in_(pairs), IS_LEASED)
+        .order_by(trial.c.id)
+        .with_for_update(key_share=True)
+    )
+
+
+def valid_leases(connection: Connection, leases: Iterable[Lease]) -> frozenset[Lease]:
+    """Give those of the leases that are valid, which they stay until the transaction ends."""
+    return frozenset(Lease(row.id, row.fence) for row in connection.execute(valid(leases)))

@@ -1,0 +1,147 @@
+"""Reading experiments and trials out of the store, by name and by id."""
+
+import difflib
+from collections.abc import Collection
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from experiments.errors import NotFoundError
+from experiments.records import Failure, Objective, TrialState
+from orchestrator.rows import AttemptRow, ExperimentRow, Overview, TrialRow, decode_metrics
+from orchestrator.tables import experiment, trial
+
+_SHOWN: Final = 5  # names or ids that a message lists at most
+
+_EXPERIMENT_COLUMNS = [experiment.c[name] for name in ExperimentRow.__dataclass_fields__]
+_TRIAL_COLUMNS = [
+    trial.c.fence.label("num_attempts") if name == "num_attempts" else trial.c[name]
+    for name in TrialRow.__dataclass_fields__
+]
+
+
+def experiments(
+    connection: Connection, ids: Collection[str] | None = None
+) -> tuple[ExperimentRow, ...]:
+    """Give experiments (all, unless ids are given), the oldest first."""
+    query = select(*_EXPERIMENT_COLUMNS).order_by(experiment.c.created_at, experiment.c.id)
+    if ids is not None:
+        query = query.where(experiment.c.id.in_(ids))
+    return tuple(_experiment_row(row) for row in connection.execute(query))
+
+
+def experiment_called(connection: Connection, name_or_id: str) -> ExperimentRow:
+    """Find an experiment by its name (the newest of that name), id, or start of an id.
+
+    Raises:
+        NotFoundError: There is none; the message gives the nearest names.
+    """
+    newest = select(*_EXPERIMENT_COLUMNS).order_by(experiment.c.created_at.desc()).limit(1)
+    named = (experiment.c.name == name_or_id) | (experiment.c.id == name_or_id)
+    row = connection.execute(newest.where(named)).first()
+    if row is not None:
+        return _experiment_row(row)
+    starts = select(*_EXPERIMENT_COLUMNS).where(
+        experiment.c.id.startswith(name_or_id, autoescape=True)
+    )
+    rows = connection.execute(starts.limit(_SHOWN)).all()
+    if name_or_id and len(rows) == 1:
+        return _experiment_row(rows[0])
+    known = connection.scalars(select(experiment.c.name).distinct()).all()
+    raise NotFoundError(
+        f"no experiment is called {name_or_id!r}{_hint(name_or_id, known)}; "
+        "`trainyard status` lists them all"
+    )
+
+
+def trials(
+    connection: Connection, where: ColumnElement[bool], *, order_by: ColumnElement[Any]
+) -> tuple[TrialRow, ...]:
+    """Give the trials that match."""
+    query = select(*_TRIAL_COLUMNS).where(where).order_by(order_by)
+    return tuple(_trial_row(row) for row in connection.execute(query))
+
+
+def trial_called(connection: Connection, trial_id: str) -> TrialRow:
+    """Find a trial by its id, or the start of its id if no other starts so.
+
+    Raises:
+        NotFoundError: There is none, or more than one.
+    """
+    where = (trial.c.id == trial_id) | trial.c.id.startswith(trial_id, autoescape=True)
+    query = select(*_TRIAL_COLUMNS).where(where).order_by(trial.c.id).limit(_SHOWN)
+    rows = connection.execute(query).all()
+    if rows and (rows[0].id == trial_id or len(rows) == 1):
+        return _trial_row(rows[0])
+    if rows and trial_id:
+        ids = ", ".join(row.id for row in rows)
+        raise NotFoundError(f"more than one trial's id starts with {trial_id!r}: {ids}, ...")
+    raise NotFoundError(
+        f"no trial has the id {trial_id!r}; `trainyard trials EXPERIMENT` lists them"
+    )
+
+
+def overview(connection: Connection, row: ExperimentRow, *, since: float) -> Overview:
+    """Count an experiment's trials by state, and find its best so far."""
+    of_it = trial.c.experiment_id == row.id
+    groups = connection.execute(
+        select(
+            trial.c.state,
+            func.count(),
+            func.count().filter(trial.c.finished_at >= since),
+            func.min(trial.c.started_at),
+            func.max(trial.c.finished_at),
+        )
+        .where(of_it)
+        .group_by(trial.c.state)
+    ).all()
+    counts = {TrialState(state): count for state, count, *_ in groups}
+    return Overview(
+        experiment=row,
+        counts={state: counts.get(state, 0) for state in TrialState},
+        best=_best(connection, row),
+        num_recent=sum(recent for _, _, recent, *_ in groups),
+        first_started_at=min((first for *_, first, _ in groups if first), default=None),
+        last_finished_at=max((last for *_, last in groups if last), default=None),
+    )
+
+
+def attempt_row(row: Row[Any]) -> AttemptRow:
+    """Turn an attempt's row into its record."""
+    failure = None if row.failure is None else Failure.from_data(row.failure)
+    return AttemptRow(**{**row._mapping, "failure": failure})
+
+
+def _best(connection: Connection, row: ExperimentRow) -> TrialRow | None:
+    value = trial.c.objective_value
+    order = value.desc() if row.objective.goal == "maximize" else value.asc()
+    query = (
+        select(*_TRIAL_COLUMNS)
+        .where(
+            trial.c.experiment_id == row.id,
+            trial.c.state == TrialState.SUCCEEDED,
+            value.is_not(None),
+        )
+        .order_by(order, trial.c.number)
+        .limit(1)
+    )
+    best = connection.execute(query).first()
+    return None if best is None else _trial_row(best)
+
+
+def _experiment_row(row: Row[Any]) -> ExperimentRow:
+    return ExperimentRow(**{**row._mapping, "objective": Objective(**row.objective)})
+
+
+def _trial_row(row: Row[Any]) -> TrialRow:
+    changed = {
+        "state": TrialState(row.state),
+        "metrics": decode_metrics(row.metrics),
+        "failure": None if row.failure is None else Failure.from_data(row.failure),
+    }
+    return TrialRow(**{**row._mapping, **changed})
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=_SHOWN)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

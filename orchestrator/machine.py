@@ -1,0 +1,25 @@
+"""What this machine has for workers, read without torch and without Ray."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from experiments.records import Resources
+
+_NVIDIA: Final = Path("/proc/driver/nvidia/gpus")
+
+
+def capacity() -> Resources:
+    """Count the CPU cores this process may use, and the GPUs the driver shows."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Resources(cpus=cpus or 1, gpus=float(_num_gpus()))
+
+
+def _num_gpus() -> int:
+    """Count NVIDIA GPUs, or those that CUDA_VISIBLE_DEVICES leaves of them."""
+    there = len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return there
+    named = [name for name in visible.split(",") if name.strip() not in {"", "-1"}]
+    return min(there, len(named))

@@ -1,0 +1,1 @@
+"""One module a schema version, numbered; written once, then never changed."""

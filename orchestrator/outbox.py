@@ -1,0 +1,88 @@
+"""What MLflow has yet to be told, kept in the store until it has been.
+
+Entries are written in the transaction that makes them necessary, so none is ever
+missing; telling them is safe to repeat, so none needs to be told exactly once.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.database import Clock, database_now, reading, writing
+from orchestrator.tables import IS_PENDING, outbox
+
+TRIAL: Final = "trial"
+"""A trial is terminal; the key is its id."""
+
+MODEL: Final = "model"
+"""A variant has no open trial left and a succeeded one; the key is `experiment_id/variant`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something to tell; `tries` have failed."""
+
+    id: int
+    kind: str
+    key: str
+    revision: int
+    tries: int
+
+
+class Outbox:
+    """The mirror's side: what is due, and what became of it."""
+
+    def __init__(self, engine: Engine, *, now: Clock = database_now) -> None:
+        self._engine = engine
+        self._now = now
+
+    def pending(self, limit: int) -> tuple[Entry, ...]:
+        """Give up to `limit` entries that are due, the longest waiting first."""
+        columns = [outbox.c[name] for name in Entry.__dataclass_fields__]
+        query = (
+            select(*columns)
+            .where(IS_PENDING, outbox.c.available_at <= self._now())
+            .order_by(outbox.c.available_at, outbox.c.id)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return tuple(Entry(*row) for row in connection.execute(query))
+
+    def num_pending(self) -> int:
+        """Count the entries still to be told, those that wait after an error included."""
+        with reading(self._engine) as connection:
+            query = select(func.count()).select_from(outbox).where(IS_PENDING)
+            return connection.scalar(query) or 0
+
+    def mark_done(self, entry: Entry) -> bool:
+        """Close the entry; False where there is something new to say of the same key."""
+        return self._write(entry, done_at=self._now(), error=None)
+
+    def mark_failed(self, entry: Entry, error: str, *, delay_seconds: float) -> bool:
+        """Note why telling failed, and when to try again; False as for `mark_done`."""
+        return self._write(
+            entry,
+            tries=outbox.c.tries + 1,
+            error=error.replace("\0", ""),  # PostgreSQL's text holds every character but this
+            available_at=self._now() + delay_seconds,
+        )
+
+    def _write(self, entry: Entry, **values: object) -> bool:
+        same = (outbox.c.id == entry.id) & (outbox.c.revision == entry.revision)
+        with writing(self._engine) as connection:
+            return connection.execute(update(outbox).where(same).values(values)).rowcount == 1
+
+
+def enqueue(connection: Connection, kind: str, key: str, *, now: float) -> None:
+    """Note, in the caller's transaction, that there is something (new) to tell."""
+    fresh = {"created_at": now, "available_at": now, "tries": 0, "done_at": None, "error": None}
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(
+        dialect.insert(outbox)
+        .values(kind=kind, key=key, revision=1, **fresh)
+        .on_conflict_do_update(
+            index_elements=["kind", "key"], set_={**fresh, "revision": outbox.c.revision + 1}
+        )
+    )

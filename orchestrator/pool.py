@@ -1,0 +1,72 @@
+"""The seam to wherever packs run: what the scheduler asks of a pool, and what comes back.
+
+Ray stands behind it in `ray_pool.py`; tests put a pool of plain objects there.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from experiments.records import Assignment, Event, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A hired worker has started and can take its first pack."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A worker said something of one of its trials, under the fence it was given."""
+
+    worker: str
+    fence: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class PackDone:
+    """A worker has nothing left to do; every trial of its pack has been reported on."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker is gone, with whatever it had not reported."""
+
+    worker: str
+    reason: str
+
+
+Message = WorkerReady | Reported | PackDone | WorkerLost
+
+
+class Pool(Protocol):
+    """Workers that can be hired, given packs, listened to, and sent home."""
+
+    def room_for(self, resources: Resources) -> bool:
+        """Say whether one more worker of that size fits beside those hired."""
+
+    def could_ever_hold(self, resources: Resources) -> bool:
+        """Say whether a worker of that size would fit if no other were hired."""
+
+    def hire(self, resources: Resources) -> str:
+        """Start a worker and give its name at once; `WorkerReady` follows."""
+
+    def dismiss(self, worker: str) -> None:
+        """Send an idle worker home and free its resources."""
+
+    def start(self, worker: str, pack: Sequence[Assignment]) -> None:
+        """Hand a pack to an idle worker; returns at once."""
+
+    def stop(self, worker: str, trial_ids: Collection[str]) -> None:
+        """Ask a worker to end these trials; each answers with an event as usual."""
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        """Give what came in, waiting up to the timeout for the first message."""
+
+    def close(self) -> None:
+        """End all workers at once; nothing they say later is heard."""

@@ -1,0 +1,128 @@
+"""What the store's readers give: one frozen record a row, as the tables have them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from experiments.records import ExperimentState, Failure, Objective, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRow:
+    """A submitted experiment. Times are Unix seconds; `paused_reason` None means it goes on."""
+
+    id: str
+    name: str
+    tags: Mapping[str, str]
+    objective: Objective
+    num_trials: int
+    created_at: float
+    git_commit: str | None
+    paused_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """A trial as it stands; `metrics` are of the selected epoch, None unless it succeeded.
+
+    `num_attempts` counts executions so far, `failure` is the last one's.
+    """
+
+    id: str
+    experiment_id: str
+    number: int
+    variant: str
+    seed: int
+    params: Mapping[str, str | int | float | bool]
+    state: TrialState
+    num_attempts: int
+    worker: str | None
+    metrics: Mapping[str, float] | None
+    objective_value: float | None
+    selected_epoch: int | None
+    duration_seconds: float | None
+    failure: Failure | None
+    stop_requested: bool
+    queued_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One execution of a trial."""
+
+    trial_id: str
+    fence: int
+    state: str
+    worker: str
+    started_at: float
+    ended_at: float | None
+    failure: Failure | None
+
+
+class CurvePoint(NamedTuple):
+    """One measured number; a tuple, since a million of them are read at once."""
+
+    trial_id: str
+    metric: str
+    epoch: int
+    step: int
+    value: float
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """The newest checkpoint of its kind ("best", "last") of a trial."""
+
+    trial_id: str
+    kind: str
+    fence: int
+    epoch: int
+    step: int
+    path: str
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """An experiment at a glance.
+
+    `counts` has every state. `num_recent` trials ended within the window that was asked
+    for. `best` is None until a trial has succeeded.
+    """
+
+    experiment: ExperimentRow
+    counts: Mapping[TrialState, int]
+    best: TrialRow | None
+    num_recent: int
+    first_started_at: float | None
+    last_finished_at: float | None
+
+    @property
+    def num_open(self) -> int:
+        """How many trials wait or are under way."""
+        return self.counts[TrialState.QUEUED] + self.counts[TrialState.LEASED]
+
+    @property
+    def state(self) -> ExperimentState:
+        """The experiment's state, which follows from its trials'."""
+        if self.num_open == 0:
+            return ExperimentState.FINISHED
+        if self.experiment.paused_reason is not None:
+            return ExperimentState.PAUSED
+        started = self.first_started_at is not None
+        return ExperimentState.RUNNING if started else ExperimentState.QUEUED
+
+
+def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Give metrics as JSON can hold them: numbers that are not finite as words."""
+    return {name: value if math.isfinite(value) else repr(value) for name, value in metrics.items()}
+
+
+def decode_metrics(data: Mapping[str, float | str] | None) -> dict[str, float] | None:
+    """Give back what `encode_metrics` was given."""
+    return None if data is None else {name: float(value) for name, value in data.items()}

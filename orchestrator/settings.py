@@ -1,0 +1,98 @@
+"""Where things are: the home, the stores, the data, the cluster, and every file name in them.
+
+Reading settings touches no disk; `create_home` is called by what is about to write.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One installation's places and times; see docs of `from_environment` for the names.
+
+    `ray_address` None means an embedded local Ray. A lease lasts `lease_seconds` unless
+    it is renewed.
+    """
+
+    home: Path
+    database_url: str
+    data: Path
+    mlflow_uri: str
+    ray_address: str | None = None
+    lease_seconds: float = 60.0
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of all trials' checkpoints."""
+        return self.home / "checkpoints"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Where MLflow's models and files go when its store is the one in the home."""
+        return self.home / "mlartifacts"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the orchestrator's and the mirror's log files."""
+        return self.home / "logs"
+
+    @property
+    def store_name(self) -> str:
+        """The store as it may be shown to a person: no password in it."""
+        return redacted(self.database_url)
+
+    def checkpoint_folder(self, trial_id: str, *, fence: int) -> Path:
+        """Name an attempt's own folder, so that no two attempts write the same file."""
+        return self.checkpoints / trial_id / f"{fence:04d}"
+
+    def create_home(self) -> None:
+        """Create the home, for its owner only (an existing one is left as it is)."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings; an unset or empty variable means its default.
+
+    `TRAINYARD_HOME` (~/.trainyard), `TRAINYARD_DATABASE_URL` (SQLite in the home),
+    `TRAINYARD_DATA` (<home>/data), `MLFLOW_TRACKING_URI` (SQLite in the home),
+    `RAY_ADDRESS` (an embedded Ray).
+    """
+    environ = os.environ if environ is None else environ
+    home = _folder(environ.get("TRAINYARD_HOME") or "~/.trainyard")
+    return Settings(
+        home=home,
+        database_url=_database_url(
+            environ.get("TRAINYARD_DATABASE_URL") or f"{_SQLITE}{home / 'trainyard.db'}"
+        ),
+        data=_folder(environ.get("TRAINYARD_DATA") or str(home / "data")),
+        mlflow_uri=environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home / 'mlflow.db'}",
+        ray_address=environ.get("RAY_ADDRESS") or None,
+    )
+
+
+def redacted(url: str) -> str:
+    """Give a database URL without its password."""
+    url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?<=[?&]password=)[^&]*", "***", url)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Give the file of a SQLite URL, None for any other database."""
+    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+
+
+def _database_url(url: str) -> str:
+    # SQLAlchemy must be told which driver; a relative file must not follow the process.
+    if (path := sqlite_path(url)) is not None:
+        return f"{_SQLITE}{_folder(str(path))}"
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+
+
+def _folder(path: str) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolves no links

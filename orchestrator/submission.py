@@ -1,0 +1,91 @@
+"""Writing a plan into the store: an experiment and all its trials, or nothing.
+
+An experiment's id is a hash of its spec, so asking twice, or twenty times at once, is
+asking once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert
+from sqlalchemy.dialects import postgresql, sqlite
+
+from experiments.records import Experiment, Trial, TrialState
+from orchestrator.tables import AT_ONCE
+from orchestrator.tables import experiment as experiment_table
+from orchestrator.tables import trial as trial_table
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What came of a submit; `new` is false where the same spec had been submitted before."""
+
+    experiment_id: str
+    new: bool
+
+
+def insert_experiment(
+    connection: Connection,
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    *,
+    now: float,
+    git_commit: str | None,
+) -> bool:
+    """Write the experiment and its trials; False where it is in the store already."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    inserted = connection.execute(
+        dialect.insert(experiment_table)
+        .values(_experiment_row(experiment, len(trials), now=now, git_commit=git_commit))
+        .on_conflict_do_nothing(index_elements=["id"])
+        .returning(experiment_table.c.id)
+    ).first()
+    if inserted is None:
+        return False
+    if trials:
+        connection.execute(
+            insert(trial_table), [_trial_row(trial, experiment.id, now=now) for trial in trials]
+        )
+    return True
+
+
+def _experiment_row(
+    experiment: Experiment, num_trials: int, *, now: float, git_commit: str | None
+) -> dict[str, Any]:
+    return {
+        "id": experiment.id,
+        "name": experiment.name,
+        "spec": experiment.spec,
+        "text": experiment.text,
+        "tags": experiment.tags,
+        "objective": asdict(experiment.objective),
+        "execution": asdict(experiment.execution),
+        "checkpoints": asdict(experiment.checkpoints),
+        "priority": experiment.execution.priority,
+        "cpus": experiment.resources.cpus,
+        "gpus": experiment.resources.gpus,
+        "num_trials": num_trials,
+        "created_at": now,
+        "git_commit": git_commit,
+    }
+
+
+def _trial_row(trial: Trial, experiment_id: str, *, now: float) -> dict[str, Any]:
+    return {
+        "id": trial.id,
+        "experiment_id": experiment_id,
+        "number": trial.number,
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "params": trial.params,
+        "config": trial.config.to_data(),
+        "content_key": trial.content_key,
+        "state": TrialState.QUEUED,
+        "fence": 0,
+        "stop_requested": False,
+        "failures": 0,
+        "losses": 0,
+        "available_at": AT_ONCE,
+        "queued_at": now,
+    }

@@ -1,0 +1,199 @@
+"""The tables of the store: what is asked, what is under way, and what was measured.
+
+Times are seconds since the Unix epoch by the database's clock, except
+`metric.timestamp_ms`, which is the worker's. Migrations in `orchestrator/migrations`
+give the same schema; a test compares the two.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+
+SCHEMA_VERSION: Final = "0001"
+"""The migration that gives the tables below."""
+
+VERSION_TABLE: Final = "trainyard_version"
+"""Not Alembic's own name, which MLflow uses too: both may live in one database."""
+
+AT_ONCE: Final = 0.0
+"""An `available_at` that has passed, wherever the clock may jump to."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# NULL stands for "none"; the JSON text `null` is never stored.
+_Json = JSON(none_as_null=True)
+
+experiment = Table(
+    "experiment",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("spec", _Json, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("tags", _Json, nullable=False),
+    Column("objective", _Json, nullable=False),
+    Column("execution", _Json, nullable=False),
+    Column("checkpoints", _Json, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("cpus", Integer, nullable=False),
+    Column("gpus", Double, nullable=False),
+    Column("num_trials", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("git_commit", Text),
+    Column("paused_reason", Text),
+    Index("ix_experiment_name_created_at", "name", "created_at"),
+)
+
+trial = Table(
+    "trial",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("experiment_id", Text, ForeignKey(experiment.c.id), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("params", _Json, nullable=False),
+    Column("config", _Json, nullable=False),
+    Column("content_key", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    # Raised by every claim; what a worker writes must carry the number it was given.
+    Column("fence", Integer, nullable=False),
+    Column("lease_expires_at", Double),
+    Column("worker", Text),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("available_at", Double, nullable=False),
+    # Attempts that ended by the trial's own failure, and by the loss of the worker.
+    Column("failures", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("failure", _Json),
+    Column("metrics", _Json),
+    Column("objective_value", Double),
+    Column("selected_epoch", Integer),
+    Column("duration_seconds", Double),
+    Column("queued_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    UniqueConstraint("experiment_id", "number"),
+)
+
+# Written out rather than bound: a database uses a partial index only where the query
+# says the index's condition word for word.
+IS_QUEUED: Final = trial.c.state == literal_column("'queued'")
+IS_LEASED: Final = trial.c.state == literal_column("'leased'")
+
+Index(
+    "ix_trial_queued",
+    trial.c.experiment_id,
+    trial.c.number,
+    sqlite_where=IS_QUEUED,
+    postgresql_where=IS_QUEUED,
+)
+Index(
+    "ix_trial_lease_expires_at",
+    trial.c.lease_expires_at,
+    sqlite_where=IS_LEASED,
+    postgresql_where=IS_LEASED,
+)
+Index(None, trial.c.experiment_id, trial.c.state, trial.c.finished_at)
+Index(None, trial.c.experiment_id, trial.c.variant, trial.c.state)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("trial_id", Text, ForeignKey(trial.c.id), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("failure", _Json),
+    PrimaryKeyConstraint("trial_id", "fence"),
+)
+
+_IS_RUNNING = attempt.c.state == literal_column("'running'")
+Index(
+    "uq_attempt_running",
+    attempt.c.trial_id,
+    unique=True,
+    sqlite_where=_IS_RUNNING,
+    postgresql_where=_IS_RUNNING,
+)
+
+# By far the largest table, so it carries no second copy of its key (and no foreign key:
+# the fence check has just read the trial). A value of NULL is not a number.
+metric = Table(
+    "metric",
+    metadata,
+    Column("trial_id", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("value", Double),
+    Column("timestamp_ms", BigInteger, nullable=False),
+    Column("fence", Integer, nullable=False),
+    PrimaryKeyConstraint("trial_id", "metric", "step"),
+    sqlite_with_rowid=False,
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("trial_id", Text, ForeignKey(trial.c.id), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("trial_id", "kind"),
+)
+
+# What MLflow has yet to be told. `revision` rises each time there is something new to
+# say of the same key, so that word of an older telling closes nothing.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("available_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("done_at", Double),
+    Column("error", Text),
+    UniqueConstraint("kind", "key"),
+)
+
+IS_PENDING: Final = outbox.c.done_at.is_(None)
+Index(
+    "ix_outbox_pending",
+    outbox.c.available_at,
+    sqlite_where=IS_PENDING,
+    postgresql_where=IS_PENDING,
+)

@@ -1,0 +1,58 @@
+"""trainyard: a spec goes in, trained and compared trials come out.
+
+Each name is imported when it is first used, so that `import trainyard` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from trainyard import version
+
+if TYPE_CHECKING:
+    from experiments.errors import (
+        NotFoundError,
+        SpecError,
+        StoreError,
+        TrainyardError,
+        WaitTimeoutError,
+    )
+    from trainyard.api import (
+        curves,
+        leaderboard,
+        load_model,
+        plan,
+        run,
+        submit,
+        trials,
+        wait,
+    )
+
+__version__ = version.VERSION
+
+__all__ = [
+    "NotFoundError",
+    "SpecError",
+    "StoreError",
+    "TrainyardError",
+    "WaitTimeoutError",
+    "__version__",
+    "curves",
+    "leaderboard",
+    "load_model",
+    "plan",
+    "run",
+    "submit",
+    "trials",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'trainyard' has no attribute {name!r}")
+    home = "experiments.errors" if name.endswith("Error") else "trainyard.api"
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

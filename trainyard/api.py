@@ -1,0 +1,208 @@
+"""The Python API: what the command line does, as functions.
+
+import trainyard as ty
+ty.run("experiments/recipes/quickstart.yaml")
+frame = ty.trials("quickstart")
+"""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from experiments.errors import NotFoundError, WaitTimeoutError
+from experiments.plan import Plan, make_plan
+from experiments.records import ExperimentState
+from experiments.spec import read_spec
+from orchestrator.machine import capacity
+from orchestrator.settings import from_environment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from experiments.leaderboard import Standing
+    from orchestrator.rows import Overview
+
+SpecSource = str | Path | Mapping[str, Any]
+"""A spec: a file's path, YAML text, or plain values."""
+
+_POLL_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An experiment in the store. `new` is false where the same spec had been submitted."""
+
+    name: str
+    experiment_id: str
+    num_trials: int
+    new: bool
+    store: str
+
+
+def plan(spec: SpecSource) -> Plan:
+    """Check a spec and list what would run; writes nothing.
+
+    Raises:
+        SpecError: The spec is wrong; the error lists all faults.
+        NotFoundError: There is no such file.
+    """
+    settings = from_environment()
+    there = capacity() if settings.ray_address is None else None
+    return make_plan(read_spec(spec), data_root=settings.data, capacity=there)
+
+
+def submit(spec: SpecSource) -> Submitted:
+    """Record an experiment and its trials, for an orchestrator to work on.
+
+    The same spec again is the same experiment, and changes nothing.
+
+    Raises:
+        SpecError: The spec is wrong; nothing was written.
+        StoreError: The store cannot be used.
+    """
+    from trainyard.workplace import Workplace
+
+    workplace = Workplace()
+    planned = plan(spec)
+    done = workplace.queue.submit(planned.experiment, planned.trials, git_commit=git_commit(spec))
+    return Submitted(
+        name=planned.experiment.name,
+        experiment_id=done.experiment_id,
+        num_trials=len(planned.trials),
+        new=done.new,
+        store=workplace.settings.store_name,
+    )
+
+
+def run(spec: SpecSource, *, workers: int | None = None) -> "Overview":
+    """Submit a spec and work until its experiment is finished; give its counts.
+
+    `workers` is the most workers at a time (None: all that fit). Starts Ray, so it belongs
+    to the main thread.
+
+    Raises:
+        SpecError: The spec is wrong; nothing was written.
+        DatasetError: The data set cannot be had here; nothing was written.
+        StoreBusyError: Another orchestrator works on this store; nothing was written.
+        KeyboardInterrupt: It was told to stop; what is finished stays finished.
+    """
+    from trainyard.working import work_on
+
+    return work_on(plan(spec), num_workers=workers, git_commit=git_commit(spec))
+
+
+def wait(
+    experiment: str,
+    *,
+    timeout_seconds: float | None = None,
+    on_poll: Callable[["Overview"], None] | None = None,
+) -> "Overview":
+    """Wait until an experiment is finished or paused; give its counts.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+        WaitTimeoutError: The time was up first.
+    """
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    found = results.resolve_experiment(experiment)
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while True:
+        (overview,) = results.overviews([found.id])
+        if on_poll is not None:
+            on_poll(overview)
+        if overview.state in (ExperimentState.FINISHED, ExperimentState.PAUSED):
+            return overview
+        if deadline is not None and time.monotonic() >= deadline:
+            left = overview.num_open
+            raise WaitTimeoutError(
+                f"{found.name}: {left} trials are still open after {timeout_seconds:g} s"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def trials(experiment: str) -> "pd.DataFrame":
+    """Give one row a trial, hyperparameters and metrics as columns (see docs/frames.md).
+
+    Raises:
+        NotFoundError: There is no such experiment.
+    """
+    from dashboards.frames import trials_frame
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    return trials_frame(results.trials(results.resolve_experiment(experiment).id))
+
+
+def curves(experiment: str) -> "pd.DataFrame":
+    """Give every measured point, one a row (see docs/frames.md).
+
+    Raises:
+        NotFoundError: There is no such experiment.
+    """
+    from dashboards.frames import curves_frame
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    found = results.resolve_experiment(experiment)
+    return curves_frame(results.curves(experiment_id=found.id))
+
+
+def leaderboard(experiment: str) -> "list[Standing]":
+    """Rank an experiment's variants by its objective, over their seeds.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+    """
+    from experiments.leaderboard import Outcome, rank
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    found = results.resolve_experiment(experiment)
+    outcomes = [
+        Outcome(row.variant, row.params, row.metrics or {}) for row in results.trials(found.id)
+    ]
+    return rank(outcomes, found.objective)
+
+
+def load_model(trial_id: str) -> "torch.nn.Module":
+    """Load a trial's network with the weights of its selected epoch, in evaluation mode.
+
+    It takes raw pixel values (N, C, H, W), as the data set stores them: the standardisation
+    of the training is part of it. It gives the network's outputs (N, K), logits under
+    cross entropy.
+
+    Raises:
+        NotFoundError: There is no such trial, or it has no checkpoint.
+        CheckpointError: The checkpoint is truncated or altered.
+    """
+    from trainyard.workplace import Workplace
+    from workers.predictor import load_predictor
+
+    results = Workplace().results
+    row = results.trial(trial_id)
+    found = {checkpoint.kind: checkpoint for checkpoint in results.checkpoints(row.id)}
+    objective = next(e for e in results.experiments() if e.id == row.experiment_id).objective
+    kind = "best" if objective.select == "best" else "last"
+    if kind not in found:
+        raise NotFoundError(f"{row.id} ({row.state.value}) has no checkpoint {kind!r}")
+    return load_predictor(Path(found[kind].path), sha256=found[kind].sha256)
+
+
+def git_commit(spec: SpecSource) -> str | None:
+    """Give the commit of the repository that the spec (or else the process) stands in."""
+    folder = Path.cwd()
+    if not isinstance(spec, Mapping) and "\n" not in str(spec):
+        folder = Path(spec).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,152 @@
+"""The JSON documents that programs rely on: one function for each shape (docs/command-line.md)."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from experiments.records import TrialState
+
+if TYPE_CHECKING:
+    from experiments.leaderboard import Standing
+    from experiments.plan import Plan
+    from orchestrator.rows import AttemptRow, CurvePoint, Overview, TrialRow
+
+
+def status_fields(overviews: "Iterable[Overview]") -> dict[str, Any]:
+    """Give `experiments[]` as `status` and `run` print it."""
+    return {"experiments": [_experiment_fields(overview) for overview in overviews]}
+
+
+def _experiment_fields(overview: "Overview") -> dict[str, Any]:
+    from dashboards.pace import pace
+
+    best = overview.best
+    per_minute, left = pace(overview)
+    counts = overview.counts
+    return {
+        "name": overview.experiment.name,
+        "id": overview.experiment.id,
+        "state": overview.state.value,
+        "trials": {
+            "queued": counts[TrialState.QUEUED],
+            "running": counts[TrialState.LEASED],
+            **{
+                state.value: number
+                for state, number in counts.items()
+                if state not in (TrialState.QUEUED, TrialState.LEASED)
+            },
+        },
+        "best": None
+        if best is None
+        else {
+            "trial": best.id,
+            "value": best.objective_value,
+            "metric": overview.experiment.objective.metric,
+            "variant": best.variant,
+        },
+        "trials_per_minute": per_minute,
+        "eta_seconds": left,
+        "paused_reason": overview.experiment.paused_reason,
+    }
+
+
+def plan_fields(planned: "Plan") -> dict[str, Any]:
+    """Give what `plan` prints."""
+    return {
+        "experiment": planned.experiment.name,
+        "id": planned.experiment.id,
+        "trials": len(planned.trials),
+        "variants": len(planned.variants),
+        "excluded": [{"variant": item.variant, "reason": item.reason} for item in planned.excluded],
+        "merged": planned.num_merged,
+        "warnings": list(planned.warnings),
+        "cached": 0,  # every trial is trained: results are not used again yet
+        "estimate": {
+            "seconds": planned.estimate.seconds,
+            "peak_memory_bytes": planned.estimate.peak_memory_bytes,
+        },
+        "data": {
+            "name": planned.data.name,
+            "image_shape": list(planned.data.image_shape),
+            "classes": len(planned.data.class_names),
+            "num_train": planned.data.num_train,
+            "num_test": planned.data.num_test,
+            "digest": planned.data.digest,
+        },
+        "models": [
+            {
+                "model": label,
+                "parameters": architecture.parameters,
+                "multiply_adds": architecture.multiply_adds,
+                "output_shape": list(architecture.output_shape),
+                "layers": [
+                    {
+                        "path": row.path,
+                        "kind": row.kind,
+                        "text": row.text,
+                        "output_shape": list(row.output_shape),
+                        "parameters": row.parameters,
+                        "multiply_adds": row.multiply_adds,
+                        "receptive_field": row.receptive_field and list(row.receptive_field),
+                    }
+                    for row in architecture.trace()
+                ],
+            }
+            for label, architecture in planned.architectures.items()
+        ],
+    }
+
+
+def trial_fields(row: "TrialRow") -> dict[str, Any]:
+    """Give one of `trials[]`."""
+    return {
+        "id": row.id,
+        "number": row.number,
+        "variant": row.variant,
+        "seed": row.seed,
+        "state": "running" if row.state is TrialState.LEASED else row.state.value,
+        "params": dict(row.params),
+        "metrics": dict(row.metrics or {}),
+        "attempts": row.num_attempts,
+        "selected_epoch": row.selected_epoch,
+        "duration_seconds": row.duration_seconds,
+        "failure": None if row.failure is None else row.failure.to_data(),
+    }
+
+
+def attempt_fields(row: "AttemptRow") -> dict[str, Any]:
+    """Give one of a trial's `attempts[]`."""
+    return {
+        "fence": row.fence,
+        "state": row.state,
+        "worker": row.worker,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "failure": None if row.failure is None else row.failure.to_data(),
+    }
+
+
+def point_fields(point: "CurvePoint") -> dict[str, Any]:
+    """Give one of `points[]`."""
+    return {
+        "trial": point.trial_id,
+        "metric": point.metric,
+        "epoch": point.epoch,
+        "step": point.step,
+        "value": point.value,
+    }
+
+
+def standing_fields(standing: "Standing") -> dict[str, Any]:
+    """Give one of `variants[]` of the leaderboard; numbers are null without a result."""
+    summary = standing.objective
+    return {
+        "variant": standing.variant,
+        "params": dict(standing.params),
+        "mean": summary and summary.mean,
+        "std": summary and summary.std,
+        "n": summary.n if summary else 0,
+        "low": summary and summary.low,
+        "high": summary and summary.high,
+        "trials": standing.num_trials,
+        "metrics": dict(standing.others),
+    }

@@ -1,0 +1,202 @@
+"""The verbs that show what is recorded: status, watch, trials, curves, show, leaderboard."""
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.errors import NotFoundError
+from experiments.records import TrialState
+from trainyard.command.documents import (
+    attempt_fields,
+    point_fields,
+    standing_fields,
+    status_fields,
+    trial_fields,
+)
+from trainyard.command.output import experiment_argument, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from orchestrator.rows import TrialRow
+
+
+@click.command(help="Show counts, best so far, time left.")
+@click.argument("experiment", metavar="[EXPERIMENT]", required=False)
+@json_option
+def status(experiment: str | None, as_json: bool) -> None:
+    """Show how one experiment stands, or all of them."""
+    from orchestrator.database import StoreMissingError
+    from trainyard.workplace import Workplace
+
+    workplace = Workplace()
+    try:
+        results = workplace.results
+    except StoreMissingError:
+        if experiment is not None:
+            raise
+        overviews: Sequence[Any] = ()
+    else:
+        chosen = None if experiment is None else [results.resolve_experiment(experiment).id]
+        overviews = results.overviews(chosen)
+    if as_json:
+        print_json(status_fields(overviews))
+        return
+    if not overviews:
+        say(f"Nothing has been submitted to {workplace.settings.store_name} yet.")
+        say("Next: trainyard run experiments/recipes/quickstart.yaml")
+        return
+    from dashboards.store_views import status_view
+    from dashboards.tables import console
+
+    screen = console()
+    for part in status_view(overviews):
+        screen.print(part)
+
+
+@click.command(help="Follow an experiment live.")
+@experiment_argument
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
+def watch(experiment: str, timeout: float | None) -> int:
+    """Follow an experiment until it is finished; Ctrl-C detaches and cancels nothing."""
+    from dashboards.progress import ProgressView
+    from trainyard.api import wait
+    from trainyard.command.work import exit_code
+
+    with ProgressView() as view:
+        try:
+            overview = wait(experiment, timeout_seconds=timeout, on_poll=view.show)
+        except KeyboardInterrupt:
+            say("detached; the work goes on")
+            raise
+    return exit_code(overview)
+
+
+@click.command(help="List an experiment's trials.")
+@experiment_argument
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@json_option
+def trials(experiment: str, as_csv: bool, as_json: bool) -> None:
+    """List an experiment's trials, one row each."""
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    rows = results.trials(results.resolve_experiment(experiment).id)
+    if as_json:
+        print_json({"trials": [trial_fields(row) for row in rows]})
+    elif as_csv:
+        _print_csv(_flat(row) for row in rows)
+    else:
+        from dashboards.store_views import trials_table
+        from dashboards.tables import console
+
+        console().print(trials_table(rows))
+        if any(row.state is TrialState.FAILED for row in rows):
+            say("Why one failed: trainyard show TRIAL")
+
+
+@click.command(help="Print an experiment's curves.")
+@experiment_argument
+@click.option("--metric", "metrics", multiple=True, help="Only this metric (may be repeated).")
+@json_option
+def curves(experiment: str, metrics: tuple[str, ...], as_json: bool) -> None:
+    """Print every measured point of an experiment, as CSV unless JSON is asked for."""
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    found = results.resolve_experiment(experiment)
+    points = results.curves(experiment_id=found.id, metrics=metrics or None)
+    if metrics and not points:
+        known = sorted({point.metric for point in results.curves(experiment_id=found.id)})
+        raise NotFoundError(
+            f"{experiment} has no points of {', '.join(metrics)}; "
+            f"it has {', '.join(known) or 'none'}"
+        )
+    if as_json:
+        print_json({"points": [point_fields(point) for point in points]})
+    else:
+        _print_csv(point_fields(point) for point in points)
+
+
+@click.command(help="Show one trial: configuration, attempts, curve.")
+@click.argument("trial", metavar="TRIAL")
+@json_option
+def show(trial: str, as_json: bool) -> None:
+    """Show one trial whole."""
+    from trainyard.workplace import Workplace
+
+    results = Workplace().results
+    row = results.trial(trial)
+    attempts, points = results.attempts(row.id), results.curves(trial_id=row.id)
+    checkpoints = results.checkpoints(row.id)
+    if as_json:
+        print_json(
+            {
+                "trial": trial_fields(row),
+                "config": results.config(row.id).to_data(),
+                "attempts": [attempt_fields(attempt) for attempt in attempts],
+                "checkpoints": [
+                    {"kind": item.kind, "epoch": item.epoch, "path": item.path}
+                    for item in checkpoints
+                ],
+                "points": [point_fields(point) for point in points],
+            }
+        )
+        return
+    from dashboards.store_views import trial_view
+    from dashboards.tables import console
+
+    screen = console()
+    config = results.config(row.id)
+    for part in trial_view(row, config, attempts=attempts, points=points, checkpoints=checkpoints):
+        screen.print(part)
+
+
+@click.command(help="Rank variants over their seeds.")
+@experiment_argument
+@json_option
+def leaderboard(experiment: str, as_json: bool) -> None:
+    """Rank an experiment's variants by its objective."""
+    from trainyard.api import leaderboard as rank
+    from trainyard.workplace import Workplace
+
+    found = Workplace().results.resolve_experiment(experiment)
+    standings = rank(found.id)
+    if as_json:
+        print_json(
+            {
+                "experiment": found.name,
+                "metric": found.objective.metric,
+                "variants": [standing_fields(standing) for standing in standings],
+            }
+        )
+        return
+    from dashboards.store_views import leaderboard_view
+    from dashboards.tables import console
+
+    screen = console()
+    for part in leaderboard_view(found.name, found.objective, standings):
+        screen.print(part)
+
+
+def _flat(row: "TrialRow") -> dict[str, Any]:
+    fields = trial_fields(row)
+    failure = fields.pop("failure")
+    params, metrics = fields.pop("params"), fields.pop("metrics")
+    return {**fields, **params, **metrics, "failure": failure and failure["message"]}
+
+
+def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows that may differ in their columns; the first row's columns come first."""
+    listed = list(rows)
+    columns = list(dict.fromkeys(key for row in listed for key in row))
+    writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in listed:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    """Keep a spreadsheet from taking a text for a formula (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

@@ -1,0 +1,144 @@
+"""Working on experiments in this process: data first, then the orchestrator until it is done."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Final, Protocol
+
+from experiments.errors import DatasetError
+from experiments.plan import Plan
+from experiments.records import DataConfig, ExperimentState, TrialState
+from orchestrator.results import Results
+from orchestrator.rows import Overview
+from orchestrator.service import Orchestrator
+from orchestrator.settings import Settings, from_environment
+
+MIRROR_SECONDS: Final = 180.0
+"""How long a finished run waits for MLflow to have been told everything."""
+
+
+_DONE: Final = (ExperimentState.FINISHED, ExperimentState.PAUSED)
+
+
+class Watcher(Protocol):
+    """Is shown how an experiment stands, over and over."""
+
+    def show(self, overview: Overview) -> None:
+        """Take the present counts."""
+
+    def show_mirror(self, num_left: int) -> None:
+        """Take the number of trials and models that MLflow has yet to be told of."""
+
+
+class _Silent:
+    def show(self, overview: Overview) -> None:
+        """Show nothing."""
+
+    def show_mirror(self, num_left: int) -> None:
+        """Show nothing."""
+
+
+def work_on(
+    plan: Plan,
+    *,
+    num_workers: int | None,
+    git_commit: str | None,
+    watcher: AbstractContextManager[Watcher] | None = None,
+    on_submitted: Callable[[Overview], None] = lambda _: None,
+) -> Overview:
+    """Submit a plan and work until its experiment is finished (or paused).
+
+    Raises:
+        DatasetError: The data set cannot be had here; nothing was submitted.
+        StoreBusyError: Another orchestrator works on this store; nothing was submitted.
+        KeyboardInterrupt: It was told to stop; what is finished stays finished.
+    """
+    settings = from_environment()
+    with Orchestrator(settings, num_workers=num_workers) as orchestrator:
+        if settings.ray_address is None:
+            prepare_data(plan.trials[0].config.data, settings)
+        done = orchestrator.queue.submit(plan.experiment, plan.trials, git_commit=git_commit)
+
+        glance = _Glance(orchestrator.results, [done.experiment_id], seconds=0.2)
+        on_submitted(glance.now()[0])
+        with watcher or nullcontext(_Silent()) as shown:
+            finished = orchestrator.work(
+                until=lambda: glance.recent()[0].state in _DONE,
+                on_turn=lambda: shown.show(glance.recent()[0]),
+            )
+            shown.show(glance.now()[0])
+            if not finished:
+                raise KeyboardInterrupt
+            orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=shown.show_mirror)
+        return glance.now()[0]
+
+
+def work_on_everything(
+    *, num_workers: int | None, until_idle: bool, on_look: Callable[[Sequence[Overview]], None]
+) -> bool:
+    """Work on whatever is queued; False if told to stop before `until_idle` was reached.
+
+    Without `until_idle` it goes on until it is told to stop. `on_look` is shown all
+    experiments every second or so.
+
+    Raises:
+        StoreBusyError: Another orchestrator works on this store.
+    """
+    with Orchestrator(from_environment(), num_workers=num_workers) as orchestrator:
+        glance = _Glance(orchestrator.results, None, seconds=1.0)
+
+        def is_idle() -> bool:
+            return until_idle and all(
+                seen.state in _DONE and not seen.counts[TrialState.LEASED]
+                for seen in glance.recent()
+            )
+
+        finished = orchestrator.work(until=is_idle, on_turn=lambda: on_look(glance.recent()))
+        on_look(glance.now())
+        if finished:
+            orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=lambda _: None)
+        return finished
+
+
+class _Glance:
+    """Looks at experiments a few times a second at most: turns may be much faster."""
+
+    def __init__(
+        self, results: Results, experiment_ids: Collection[str] | None, *, seconds: float
+    ) -> None:
+        self._results = results
+        self._ids = experiment_ids
+        self._seconds = seconds
+        self.now()
+
+    def now(self) -> tuple[Overview, ...]:
+        self._seen = self._results.overviews(self._ids)
+        self._at = time.monotonic()
+        return self._seen
+
+    def recent(self) -> tuple[Overview, ...]:
+        return self._seen if time.monotonic() < self._at + self._seconds else self.now()
+
+
+def prepare_data(config: DataConfig, settings: Settings) -> None:
+    """Prepare a data set on this machine unless it is; its progress goes to stderr.
+
+    In a process of its own: reading a data set for the first time may import torchvision,
+    which takes 15 seconds and is of no use here afterwards.
+
+    Raises:
+        DatasetError: The data cannot be had here.
+    """
+    from workers.staging import is_staged
+
+    if is_staged(config, settings.data):
+        return
+    job = [sys.executable, "-m", "workers.staging", json.dumps(asdict(config)), str(settings.data)]
+    if subprocess.run(job, stdin=subprocess.DEVNULL, check=False).returncode:
+        raise DatasetError(
+            f"{config.name}: not prepared, for the reason above; nothing was submitted"
+        )

@@ -1,0 +1,65 @@
+"""One installation opened: its settings, and its store when something asks for it."""
+
+from collections.abc import Collection
+from functools import cached_property
+
+from experiments.errors import NotFoundError
+from experiments.records import TrialState
+from orchestrator.database import open_store
+from orchestrator.interventions import Cancellation
+from orchestrator.queue import Queue
+from orchestrator.results import Results
+from orchestrator.settings import Settings, from_environment
+
+
+class Workplace:
+    """Gives the results for reading and the queue for acting, opening the store once.
+
+    Reading never creates a store: where there is none yet, `results` raises NotFoundError.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Take the settings from the environment unless they are given."""
+        self.settings = settings or from_environment()
+
+    @cached_property
+    def results(self) -> Results:
+        """What is recorded; raises NotFoundError when there is no store yet."""
+        return Results(open_store(self.settings.database_url, create=False))
+
+    @cached_property
+    def queue(self) -> Queue:
+        """What takes experiments and hands out trials; the store is made if need be."""
+        self.settings.create_home()
+        return Queue(open_store(self.settings.database_url, create=True))
+
+    def cancel(self, what: str) -> Cancellation:
+        """Cancel an experiment or a trial, by name or id.
+
+        Raises:
+            NotFoundError: There is neither.
+        """
+        experiment_id, trial_id = self._either(what)
+        return self.queue.cancel(experiment_id=experiment_id, trial_id=trial_id)
+
+    def retry(self, what: str, *, states: Collection[TrialState]) -> int:
+        """Queue again the trials of an experiment, or the trial, that ended in `states`.
+
+        Raises:
+            NotFoundError: There is neither.
+        """
+        experiment_id, trial_id = self._either(what)
+        return self.queue.retry(experiment_id=experiment_id, trial_id=trial_id, states=states)
+
+    def _either(self, what: str) -> tuple[str | None, str | None]:
+        """Give the id of the experiment called so, or else of the trial."""
+        try:
+            return self.results.resolve_experiment(what).id, None
+        except NotFoundError:
+            try:
+                return None, self.results.trial(what).id
+            except NotFoundError:
+                raise NotFoundError(
+                    f"{what!r} is neither an experiment nor a trial; `trainyard status` lists "
+                    "experiments, `trainyard trials EXPERIMENT` its trials"
+                ) from None

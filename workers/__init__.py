@@ -1,0 +1,1 @@
+"""What does the work: torch modules, data, training, evaluation, checkpoints."""

@@ -1,0 +1,112 @@
+"""A staged data set as a trial sees it: split tensors over mapped files, and their statistics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_BLOCK_VALUES = 2**22  # counted at a time; bounds the memory of the statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Some images of a data set, by index.
+
+    `images` (M, C, H, W) uint8 and `labels` (M,) int64 are those of the whole file, shared
+    by all processes of the machine; `indices` (N,) int64 says which belong to the split.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def gather(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Give images (n, C, H, W) uint8 and labels (n,) int64 at positions within the split."""
+        rows = self.indices[positions]
+        return self.images[rows], self.labels[rows]
+
+    def to(self, device: torch.device) -> "Split":
+        """Give the split with its tensors on a device."""
+        return Split(self.images.to(device), self.labels.to(device), self.indices.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class StagedData:
+    """The three splits of a data set.
+
+    `digest` names the content, as in `DataConfig`. `mean` and `std` are the channels'
+    statistics over the training split, (C,) float32, in units of the raw values.
+    """
+
+    name: str
+    digest: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    mean: Tensor
+    std: Tensor
+
+    def to(self, device: torch.device) -> "StagedData":
+        """Give the data with all tensors on a device (itself, on the CPU)."""
+        if device.type == "cpu":
+            return self
+        return replace(
+            self,
+            train=self.train.to(device),
+            val=self.val.to(device),
+            test=self.test.to(device),
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+        )
+
+
+def channel_statistics(
+    images: NDArray[np.uint8], indices: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Give mean and standard deviation of each channel over some images.
+
+    Computed in whole numbers from a histogram of the 256 values, so that neither order
+    nor block size matters. The deviation is the population's; of a channel that never
+    changes it is given as 1.
+
+    Args:
+        images: (M, C, H, W) uint8.
+        indices: (N,) int64, the images that count; N >= 1.
+
+    Returns:
+        mean and std, (C,) float32 each.
+    """
+    counts = _histograms(images, indices)
+    moments = [_moments(histogram) for histogram in counts.tolist()]
+    mean = torch.tensor([mean for mean, _ in moments], dtype=torch.float32)
+    std = torch.tensor([std for _, std in moments], dtype=torch.float32)
+    return mean, std
+
+
+def _histograms(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the 256 values of each channel, (C, 256)."""
+    _, channels, height, width = images.shape
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    block = max(1, _BLOCK_VALUES // (channels * height * width))
+    for start in range(0, len(indices), block):
+        chosen = images[indices[start : start + block]]
+        for channel in range(channels):
+            counts[channel] += np.bincount(chosen[:, channel].ravel(), minlength=256)
+    return counts
+
+
+def _moments(histogram: Sequence[int]) -> tuple[float, float]:
+    """Give (mean, std) of values 0..255 that occur so many times; exact up to the last step."""
+    total = sum(histogram)
+    first = sum(value * count for value, count in enumerate(histogram))
+    second = sum(value * value * count for value, count in enumerate(histogram))
+    variance = total * second - first * first  # times total squared
+    return first / total, (variance / total**2) ** 0.5 if variance else 1.0

@@ -1,0 +1,45 @@
+"""Failure is data: what an exception that ends a trial means."""
+
+import traceback
+
+import torch
+
+from experiments.errors import DatasetError
+from experiments.records import Failure, FailureKind
+
+_MAX_TRACEBACK = 20_000  # characters; the end is what tells
+
+
+class StopRequestedError(Exception):
+    """The trial was asked to end."""
+
+
+class TrialTimeoutError(Exception):
+    """The attempt took longer than the spec allows."""
+
+
+class NotFiniteError(Exception):
+    """A loss became infinite or not a number."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Describe an exception as the failure of a trial."""
+    text = "".join(traceback.format_exception(error))
+    return Failure(_kind(error), type(error).__name__, str(error), text[-_MAX_TRACEBACK:])
+
+
+def _kind(error: BaseException) -> FailureKind:
+    if isinstance(error, TrialTimeoutError):
+        return FailureKind.TIMEOUT
+    if isinstance(error, NotFiniteError):
+        return FailureKind.NOT_FINITE
+    if isinstance(error, DatasetError):
+        return FailureKind.DATA
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _is_cpu_allocator(error):
+        return FailureKind.OUT_OF_MEMORY
+    return FailureKind.ERROR
+
+
+def _is_cpu_allocator(error: BaseException) -> bool:
+    # On the CPU, torch has no class of its own for this.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
