@@ -1,0 +1,461 @@
+"""The mirror on a real MLflow store: what MLflow shows is what the SQL store has."""
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy import Double, Engine, literal
+
+from experiments.records import (
+    CheckpointPolicy,
+    CheckpointSaved,
+    Execution,
+    Experiment,
+    Failure,
+    FailureKind,
+    MetricPoint,
+    Objective,
+    PointsMeasured,
+    Resources,
+    Trial,
+    TrialConfig,
+    TrialSucceeded,
+)
+from orchestrator.database import open_store
+from orchestrator.mirror import Mirror
+from orchestrator.mlflow_mirror import Mlflow, drain
+from orchestrator.outbox import Outbox
+from orchestrator.queue import Queue
+from orchestrator.results import Results
+from orchestrator.settings import Settings, from_environment
+from workers import checkpoints
+from workers.modules import build_module
+from workers.predictor import load_predictor
+
+MakeConfig = Callable[..., TrialConfig]
+
+pytestmark = pytest.mark.slow
+
+NUM_EPOCHS = 3
+NUM_STEPS = 1_100  # more points than MLflow takes in one batch
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Making an MLflow store takes seconds, so the tests of this file share one."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    MlflowClient(uri)
+    return uri
+
+
+@pytest.fixture
+def settings(tmp_path: Path, empty_store: str) -> Settings:
+    return from_environment({"TRAINYARD_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": empty_store})
+
+
+@pytest.fixture
+def client(empty_store: str) -> MlflowClient:
+    return MlflowClient(empty_store)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = open_store(settings.database_url, create=True)
+    yield engine
+    engine.dispose()
+
+
+class Store:
+    """A small experiment in the SQL store, whose trials end as a test says."""
+
+    def __init__(self, engine: Engine, folder: Path, make_config: MakeConfig) -> None:
+        self.engine = engine
+        self.results = Results(engine)
+        self.queue = Queue(engine)
+        self._folder = folder
+        self._make_config = make_config
+        self.name = f"grid {folder.name}"  # each test its own, in the store they share
+
+    def submit(self, variants: dict[str, dict[str, Any]], *, seeds: int = 1) -> None:
+        trials = [
+            Trial(
+                id=f"{self._folder.name}-{variant}-{seed}".replace("=", ""),
+                number=number,
+                variant=variant,
+                seed=seed,
+                params=params,
+                config=self._make_config(seed=seed, epochs=NUM_EPOCHS),
+                content_key=f"{variant}-{seed}",
+            )
+            for number, (variant, params, seed) in enumerate(
+                ((v, p, s) for v, p in variants.items() for s in range(seeds)), start=1
+            )
+        ]
+        experiment = Experiment(
+            id=f"id-{self._folder.name}",
+            name=self.name,
+            spec={},
+            text="",
+            tags={"team": "vision", "odd!key": "kept"},
+            objective=Objective(),
+            resources=Resources(),
+            execution=Execution(retries=0),
+            checkpoints=CheckpointPolicy(),
+        )
+        self.queue.submit(experiment, trials, git_commit="abc123")
+
+    def succeed(self, *, accuracy: float = 0.9, checkpoint: bool = False) -> str:
+        """Run the next trial to its end, and give its id."""
+        (claim,) = self.queue.claim(worker="w", limit=1, lease_seconds=60, resources=Resources())
+        lease, trial_id = claim.lease, claim.lease.trial_id
+        self.results.record([(lease, PointsMeasured(trial_id, tuple(self.points())))])
+        if checkpoint:
+            module = build_module(claim.config.architecture, generator=torch.Generator())
+            path = self._folder / f"{trial_id}.pt"
+            extra = {"config": json.dumps(claim.config.to_data()), "mean": [7.0], "std": [2.0]}
+            saved = checkpoints.save(path, module.state_dict(), epoch=2, step=9, **extra)
+            event = CheckpointSaved(
+                trial_id, "best", 2, 9, str(path), saved.sha256, saved.num_bytes
+            )
+            self.results.record([(lease, event)])
+        metrics = {"val/accuracy": accuracy, "val/loss": 0.25, "test/accuracy": accuracy - 0.1}
+        self.queue.succeed(lease, TrialSucceeded(trial_id, metrics, 2, 1.5))
+        return trial_id
+
+    def fail(self, failure: Failure, points: list[MetricPoint]) -> str:
+        (claim,) = self.queue.claim(worker="w", limit=1, lease_seconds=60, resources=Resources())
+        trial_id = claim.lease.trial_id
+        self.results.record([(claim.lease, PointsMeasured(trial_id, tuple(points)))])
+        self.queue.fail(claim.lease, failure)
+        return trial_id
+
+    @staticmethod
+    def points() -> Iterator[MetricPoint]:
+        for step in range(1, NUM_STEPS + 1):
+            epoch = 1 + step * NUM_EPOCHS // (NUM_STEPS + 1)
+            yield MetricPoint("train/batch_loss", epoch, step, 1 / 3 / step, 1_000_000 + step)
+        for epoch in range(1, NUM_EPOCHS + 1):
+            step = NUM_STEPS * epoch // NUM_EPOCHS
+            for number, metric in enumerate(("train/loss", "val/loss", "val/accuracy", "lr")):
+                yield MetricPoint(metric, epoch, step, 0.1 * number + epoch / 7, 2_000_000 + epoch)
+
+
+@pytest.fixture
+def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
+    return Store(engine, tmp_path, digits_config)
+
+
+def mirror(store: Store, settings: Settings, *, client: MlflowClient | None = None) -> int:
+    return drain(Outbox(store.engine), Mlflow(settings, client=client), engine=store.engine)
+
+
+def runs(store: Store, client: MlflowClient) -> dict[str, Run]:
+    experiment = client.get_experiment_by_name(store.name)
+    found = client.search_runs([experiment.experiment_id]) if experiment else []
+    by_trial = {run.data.tags["trainyard.trial"]: run for run in found}
+    assert len(by_trial) == len(found), "a trial has two runs"
+    return by_trial
+
+
+def models_of(run: Run) -> list[str]:
+    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+
+
+def curves_in_sql(store: Store, trial_id: str) -> set[tuple[str, int, float, int]]:
+    return {
+        (p.metric, p.step if p.metric == "train/batch_loss" else p.epoch, p.value, p.timestamp_ms)
+        for p in store.results.curves(trial_id=trial_id)
+        if not math.isnan(p.value)
+    }
+
+
+def curves_in_mlflow(client: MlflowClient, run: Run) -> set[tuple[str, int, float, int]]:
+    points = [
+        (point.key, point.step, point.value, point.timestamp)
+        for key in run.data.metrics
+        if not key.startswith(("best/", "test/"))
+        for point in client.get_metric_history(run.info.run_id, key)
+    ]
+    assert len(points) == len(set(points)), "a point is there twice"
+    return set(points)
+
+
+def assert_equal_everywhere(store: Store, client: MlflowClient) -> None:
+    trials = store.results.trials(f"id-{store._folder.name}")
+    shown = runs(store, client)
+    assert sorted(shown) == sorted(trial.id for trial in trials)
+    for trial in trials:
+        sql = curves_in_sql(store, trial.id)
+        assert len(sql) == NUM_STEPS + 4 * NUM_EPOCHS
+        assert curves_in_mlflow(client, shown[trial.id]) == sql
+        assert shown[trial.id].info.status == "FINISHED"
+
+
+def test_every_trial_becomes_one_run_with_equal_curves(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"lr=0.1": {"lr": 0.1}, "lr=0.2": {"lr": 0.2, "momentum": 0.9}}, seeds=2)
+    for _ in range(4):
+        store.succeed()
+
+    assert mirror(store, settings) == 6  # four trials, two models
+    assert Outbox(store.engine).num_pending() == 0
+    assert_equal_everywhere(store, client)
+
+
+def test_run_says_what_the_trial_was(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"lr=0.1": {"lr": 0.1}, "lr=0.2": {"lr": 0.2, "momentum": 0.9}})
+    trial_id = store.succeed(accuracy=0.875)
+    mirror(store, settings)
+
+    run = runs(store, client)[trial_id]
+    trial = store.results.trial(trial_id)
+    assert run.info.run_name == "lr=0.1 seed=0"
+    assert trial.started_at is not None
+    assert trial.finished_at is not None
+    assert run.info.start_time == round(trial.started_at * 1000)
+    assert run.info.end_time == round(trial.finished_at * 1000)
+    assert run.data.params == {
+        "lr": "0.1",
+        "momentum": "n/a",
+        "parameters": "650",
+        "multiply_adds": "640",
+    }
+    assert (
+        run.data.tags.items()
+        >= {
+            "experiment": store.name,
+            "variant": "lr=0.1",
+            "seed": "0",
+            "team": "vision",
+            "odd_key": "kept",
+            "trainyard.experiment": store.name,
+            "trainyard.experiment_id": trial.experiment_id,
+            "trainyard.state": "succeeded",
+            "mlflow.source.git.commit": "abc123",
+        }.items()
+    )
+    assert run.data.metrics["best/val/accuracy"] == 0.875
+    assert run.data.metrics["test/accuracy"] == 0.775
+    assert run.inputs is not None
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "digits"
+    assert trial.params == {"lr": 0.1}
+    assert store.results.config(trial_id).data.digest.startswith(dataset.dataset.digest)
+    assert [(tag.key, tag.value) for tag in dataset.tags] == [("mlflow.data.context", "training")]
+
+
+def test_diverged_and_cancelled_trials_are_shown_as_what_they_are(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"high": {"lr": 9.0}, "never": {"lr": 0.1}})
+    points = [
+        MetricPoint("train/batch_loss", 1, 1, 2.5, 1_000),
+        MetricPoint("train/batch_loss", 1, 2, math.nan, 1_001),
+        MetricPoint("train/batch_loss", 1, 3, math.inf, 1_002),
+    ]
+    failure = Failure(FailureKind.NOT_FINITE, "NotFiniteError", "the loss is nan at step 2")
+    diverged = store.fail(failure, points)
+    store.queue.cancel(experiment_id=f"id-{store._folder.name}")
+    mirror(store, settings)
+
+    shown = runs(store, client)
+    run = shown.pop(diverged)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["diverged"] == "true"
+    assert run.data.tags["trainyard.failure.message"] == "the loss is nan at step 2"
+    assert curves_in_mlflow(client, run) == {("train/batch_loss", 1, 2.5, 1_000)}
+    (cancelled,) = shown.values()
+    assert cancelled.info.status == "KILLED"
+    assert not cancelled.data.metrics
+
+
+class Interrupted(BaseException):
+    """Stands for `kill -9`: nothing may catch it."""
+
+
+class DyingClient:
+    """An MLflow client whose process dies after so many calls that write."""
+
+    def __init__(self, client: MlflowClient, *, calls: int) -> None:
+        self._client = client
+        self._left = calls
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        writes = name.startswith(("create_", "log_", "set_", "finalize_"))
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            answer = method(*arguments, **options)
+            self._left -= writes
+            if writes and self._left == 0:
+                raise Interrupted  # after the store has it, before we know
+            return answer
+
+        return call
+
+
+def test_draining_may_be_interrupted_after_any_write(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    store.succeed(checkpoint=True)
+
+    outbox, deaths = Outbox(store.engine), 0
+    for entry in outbox.pending(10):  # the trial, then its variant's model
+        for calls in range(1, 20):  # each life gets one write further than the last
+            dying: Any = DyingClient(client, calls=calls)
+            try:
+                drain(outbox, Mlflow(settings, client=dying), engine=store.engine)
+            except Interrupted:
+                deaths += 1
+            if entry not in outbox.pending(10):
+                break
+
+    assert outbox.num_pending() == 0
+    assert deaths >= 8  # one after every write, at least
+    assert_equal_everywhere(store, client)
+    (run,) = runs(store, client).values()
+    assert len(client.search_logged_models([run.info.experiment_id])) == 1
+    assert len(models_of(run)) == 1
+
+
+def test_telling_again_changes_nothing(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    trial_id = store.succeed()
+    mirror(store, settings)
+    first = runs(store, client)[trial_id]
+
+    record_again(store, trial_id)
+    assert mirror(store, settings) == 1
+
+    again = runs(store, client)[trial_id]
+    assert again.info.run_id == first.info.run_id
+    assert again.data.to_dictionary() == first.data.to_dictionary()
+    assert_equal_everywhere(store, client)
+
+
+def record_again(store: Store, trial_id: str) -> None:
+    from orchestrator import outbox
+    from orchestrator.database import writing
+
+    with writing(store.engine) as connection:
+        outbox.enqueue(connection, outbox.TRIAL, trial_id, now=0.0)
+
+
+def test_trial_tried_anew_by_a_person_replaces_its_run(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    early = [MetricPoint("val/loss", 1, NUM_STEPS // NUM_EPOCHS, 9.0, 1)]
+    trial_id = store.fail(Failure(FailureKind.ERROR, "ValueError", "no"), early)
+    mirror(store, settings)
+    failed = runs(store, client)[trial_id]
+
+    store.queue.retry(trial_id=trial_id)
+    assert store.succeed() == trial_id
+    mirror(store, settings)
+
+    assert runs(store, client)[trial_id].info.run_id != failed.info.run_id
+    assert client.get_run(failed.info.run_id).info.lifecycle_stage == "deleted"
+    assert_equal_everywhere(store, client)
+
+
+def test_refused_entry_waits_and_the_others_go_on(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}}, seeds=2)
+    refused, told = store.succeed(), store.succeed()
+
+    class RefusingClient(DyingClient):
+        def create_run(self, *arguments: Any, **options: Any) -> Any:
+            if options["tags"]["trainyard.trial"] == refused:
+                raise MlflowException("503 from the server")
+            return self._client.create_run(*arguments, **options)
+
+    outbox = Outbox(store.engine)
+    refusing: Any = RefusingClient(client, calls=-1)
+    drain(outbox, Mlflow(settings, client=refusing), engine=store.engine)
+
+    assert list(runs(store, client)) == [told]
+    assert outbox.num_pending() == 1
+    assert outbox.pending(10) == ()  # not due yet
+    later = Outbox(store.engine, now=lambda: literal(9e9, Double()))
+    (entry,) = later.pending(10)
+    assert (entry.key, entry.tries) == (refused, 1)
+    drain(later, Mlflow(settings), engine=store.engine)
+    assert_equal_everywhere(store, client)
+
+
+def test_best_model_of_a_variant_loads_and_predicts_as_the_trained_one(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"lr=0.1": {"lr": 0.1}}, seeds=3)
+    store.succeed(accuracy=0.7, checkpoint=True)
+    best = store.succeed(accuracy=0.9, checkpoint=True)
+    store.succeed(accuracy=0.8, checkpoint=True)
+    mirror(store, settings)
+
+    run = runs(store, client)[best]
+    (model_id,) = models_of(run)
+    assert client.get_logged_model(model_id).name == "lr=0_1"
+    mlflow.set_tracking_uri(settings.mlflow_uri)
+    loaded = mlflow.pytorch.load_model(f"models:/{model_id}")
+    (checkpoint,) = store.results.checkpoints(best)
+    trained = load_predictor(Path(checkpoint.path), sha256=checkpoint.sha256)
+    for num_images in (1, 5):
+        pixels = np.random.default_rng(0).integers(0, 17, (num_images, 1, 8, 8))
+        images = torch.from_numpy(pixels).float()
+        assert torch.equal(loaded(images), trained(images))
+
+
+def test_missing_checkpoint_shows_the_run_without_a_model(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    trial_id = store.succeed(checkpoint=True)
+    (checkpoint,) = store.results.checkpoints(trial_id)
+    Path(checkpoint.path).unlink()
+
+    assert mirror(store, settings) == 2
+    run = runs(store, client)[trial_id]
+    assert run.info.status == "FINISHED"
+    assert not models_of(run)
+
+
+def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    beside = Mirror(settings, engine=store.engine)
+    beside.start()
+    store.submit({"a": {"lr": 0.1}})
+    store.succeed()
+
+    wait_until(lambda: beside.num_pending() == 0)
+    beside.stop()
+
+    assert not beside.is_running
+    assert_equal_everywhere(store, client)
+    assert "told MLflow" in (settings.logs / "mirror.log").read_text()
+
+
+def wait_until(done: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not done after {seconds:g} s"
+        threading.Event().wait(0.05)

@@ -1,0 +1,147 @@
+"""Small experiments and trials, and what workers say of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, Engine, literal, select
+
+from experiments.architecture import Architecture
+from experiments.records import (
+    CheckpointPolicy,
+    CheckpointSaved,
+    DataConfig,
+    Execution,
+    Experiment,
+    Failure,
+    FailureKind,
+    MetricPoint,
+    Objective,
+    OptimizerConfig,
+    PointsMeasured,
+    Resources,
+    ScheduleConfig,
+    Trial,
+    TrialConfig,
+    TrialSucceeded,
+)
+from orchestrator.claiming import Claim
+from orchestrator.database import reading
+from orchestrator.queue import Queue
+from orchestrator.tables import attempt, metadata
+
+ONE_CPU = Resources(cpus=1, gpus=0.0)
+ERROR = Failure(FailureKind.ERROR, "ValueError", "shapes differ \0 \ud800", "Traceback ...")
+NOT_FINITE = Failure(FailureKind.NOT_FINITE, "NotFinite", "loss is nan at step 7")
+
+
+class SettableClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000_000.0
+
+    def __call__(self) -> ColumnElement[float]:
+        return literal(self.seconds, Double)
+
+
+def a_config(*, seed: int = 0) -> TrialConfig:
+    return TrialConfig(
+        task="classification",
+        architecture=Architecture.from_data(
+            {"name": "tiny", "input_shape": [1, 8, 8], "layers": ["flatten", {"linear": 10}]}
+        ),
+        data=DataConfig("digits", "0" * 64),
+        loss="cross_entropy",
+        optimizer=OptimizerConfig("sgd", 0.1),
+        schedule=ScheduleConfig(),
+        epochs=2,
+        batch_size=32,
+        seed=seed,
+        objective=Objective(),
+    )
+
+
+def an_experiment(
+    experiment_id: str = "exp1",
+    *,
+    name: str = "grid",
+    execution: Execution | None = None,
+    resources: Resources = ONE_CPU,
+    objective: Objective | None = None,
+) -> Experiment:
+    return Experiment(
+        id=experiment_id,
+        name=name,
+        spec={"name": name},
+        text=f"name: {name}\n",
+        tags={"team": "vision"},
+        objective=objective or Objective(),
+        resources=resources,
+        execution=execution or Execution(),
+        checkpoints=CheckpointPolicy(every_epochs=2, keep=("best",)),
+    )
+
+
+def some_trials(num: int, *, of: str = "exp1", num_seeds: int = 1) -> list[Trial]:
+    """Give trials 1..num; variants are `v1`, `v2`, ... of `num_seeds` seeds each."""
+    return [
+        Trial(
+            id=f"{of}-{index + 1:04d}",
+            number=index + 1,
+            variant=f"v{index // num_seeds + 1}",
+            seed=index % num_seeds,
+            params={"lr": 0.1, "model": "tiny"},
+            config=a_config(seed=index % num_seeds),
+            content_key=f"{of}-key-{index}",
+        )
+        for index in range(num)
+    ]
+
+
+def submit(queue: Queue, num: int, experiment: Experiment | None = None, **more: Any) -> None:
+    experiment = experiment or an_experiment()
+    queue.submit(experiment, some_trials(num, of=experiment.id, **more))
+
+
+def claim(
+    queue: Queue, limit: int = 1, *, worker: str = "w1", resources: Resources = ONE_CPU
+) -> tuple[Claim, ...]:
+    return queue.claim(worker=worker, limit=limit, lease_seconds=60.0, resources=resources)
+
+
+def claim_one(queue: Queue) -> Claim:
+    (only,) = claim(queue)
+    return only
+
+
+def success_of(trial_id: str, accuracy: float = 0.9, **metrics: float) -> TrialSucceeded:
+    return TrialSucceeded(trial_id, {"val/accuracy": accuracy, **metrics}, 2, 1.5)
+
+
+def points_of(trial_id: str, *values: float, metric: str = "train/loss") -> PointsMeasured:
+    points = (
+        MetricPoint(metric, epoch, 10 * epoch, value, 1_700_000_000_000 + epoch)
+        for epoch, value in enumerate(values, start=1)
+    )
+    return PointsMeasured(trial_id, tuple(points))
+
+
+def saved(trial_id: str, kind: str = "best", *, epoch: int = 1) -> CheckpointSaved:
+    return CheckpointSaved(trial_id, kind, epoch, 10 * epoch, f"{kind}.pt", "a" * 64, 123)
+
+
+def attempts_of(engine: Engine, trial_id: str) -> list[tuple[int, str]]:
+    query = select(attempt.c.fence, attempt.c.state).where(attempt.c.trial_id == trial_id)
+    with reading(engine) as connection:
+        return [(row.fence, row.state) for row in connection.execute(query.order_by("fence"))]
+
+
+def everything_in(engine: Engine) -> Mapping[str, list[tuple[Any, ...]]]:
+    """Give every row of every table, to see that nothing changed."""
+    with reading(engine) as connection:
+        return {
+            table.name: [
+                tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))
+            ]
+            for table in metadata.sorted_tables
+        }

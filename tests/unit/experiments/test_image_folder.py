@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pytest
+
+from experiments.datasets import facts
+from experiments.errors import DatasetError
+from experiments.image_folder import confined, list_images
+
+
+def make_folder(root: Path, *, colours: tuple[int, ...] = (10, 200), size: int = 6) -> Path:
+    """Write photos/{train,test}/{bike,car}/N.png, two images a class, grey ones."""
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("bike", "car"):
+            folder = root / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number, colour in enumerate(colours):
+                Image.new("L", (size, size), colour).save(folder / f"{number}.png")
+    return root / "photos"
+
+
+def digest(root: Path, image_size: list[int] | None = None) -> str:
+    options = {"path": "photos", "image_size": image_size}
+    return facts("image_folder", options, root=root).digest
+
+
+def test_an_image_folder_is_described_by_what_lies_in_it(tmp_path: Path) -> None:
+    make_folder(tmp_path, size=6)
+    found = facts("image_folder", {"path": "photos"}, root=tmp_path)
+    assert found.image_shape == (3, 6, 6)
+    assert found.class_names == ("bike", "car")
+    assert (found.num_train, found.num_test) == (4, 4)
+
+
+def test_a_given_size_wins_over_the_first_image(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    options = {"path": "photos", "image_size": [4, 5]}
+    assert facts("image_folder", options, root=tmp_path).image_shape == (3, 4, 5)
+
+
+def test_images_of_all_classes_are_mixed(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, colours=tuple(range(20)))
+    labels = [image.label for image in list_images(folder).train]
+    assert set(labels[:10]) == {0, 1}
+    assert labels != sorted(labels)
+
+
+def test_a_digest_changes_with_content_name_and_size(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    digests = {digest(tmp_path), digest(tmp_path, [3, 3])}
+    image = folder / "train" / "car" / "0.png"
+    image.write_bytes((folder / "train" / "car" / "1.png").read_bytes())
+    digests.add(digest(tmp_path))
+    image.rename(image.with_name("9.png"))
+    digests.add(digest(tmp_path))
+    assert len(digests) == 4
+
+
+def test_a_digest_does_not_depend_on_place_or_time(tmp_path: Path) -> None:
+    make_folder(tmp_path / "one")
+    make_folder(tmp_path / "two")
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+
+
+def test_other_files_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    before = digest(tmp_path)
+    (folder / "train" / "car" / "notes.txt").write_text("not an image")
+    (folder / "train" / ".cache").mkdir()
+    assert digest(tmp_path) == before
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no folder .*bikes"):
+        facts("image_folder", {"path": "bikes"}, root=tmp_path)
+
+
+def test_a_missing_split_is_named_with_the_layout(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "train" / "car").mkdir(parents=True)
+    (tmp_path / "photos" / "train" / "car" / "0.png").touch()
+    with pytest.raises(DatasetError, match=r"no folder 'test'.*test/<class>"):
+        facts("image_folder", {"path": "photos"}, root=tmp_path)
+
+
+def test_an_empty_class_is_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    (folder / "train" / "tram").mkdir()
+    with pytest.raises(DatasetError, match=r"tram has no images"):
+        list_images(folder)
+
+
+def test_classes_that_differ_between_splits_are_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    (folder / "test" / "car").rename(folder / "test" / "lorry")
+    with pytest.raises(DatasetError, match=r"only in train: car; only in test: lorry"):
+        list_images(folder)
+
+
+def test_a_path_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "outside").mkdir()
+    with pytest.raises(DatasetError, match="leads out of the data root"):
+        confined("../outside", root=tmp_path / "root")
+
+
+def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    make_folder(tmp_path)
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "photos")
+    with pytest.raises(DatasetError, match="leads out of the data root"):
+        confined("link", root=tmp_path / "root")
+
+
+def test_a_linked_image_is_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    (folder / "train" / "car" / "z.png").symlink_to(folder / "train" / "car" / "0.png")
+    with pytest.raises(DatasetError, match=r"z\.png is a link"):
+        list_images(folder)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    for path in (folder / "train").rglob("*.png"):
+        path.write_bytes(b"not an image")
+    with pytest.raises(DatasetError, match="cannot be read as an image"):
+        facts("image_folder", {"path": "photos"}, root=tmp_path)

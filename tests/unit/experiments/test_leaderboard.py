@@ -1,0 +1,49 @@
+import pytest
+
+from experiments.leaderboard import Outcome, rank
+from experiments.records import Objective
+
+ACCURACY = Objective()
+
+
+def outcome(variant: str, value: float | None, test: float = 0.5) -> Outcome:
+    metrics = {} if value is None else {"val/accuracy": value, "test/accuracy": test}
+    return Outcome(variant, {"model": variant}, metrics)
+
+
+def test_the_best_mean_comes_first() -> None:
+    board = rank(
+        [outcome("a", 0.8), outcome("b", 0.7), outcome("a", 0.9), outcome("b", 0.99)], ACCURACY
+    )
+    assert [standing.variant for standing in board] == ["a", "b"]
+    assert [s.objective.mean for s in board if s.objective] == pytest.approx([0.85, 0.845])
+
+
+def test_a_smaller_loss_comes_first_when_the_goal_is_to_minimise() -> None:
+    objective = Objective("val/loss", "minimize")
+    outcomes = [Outcome(name, {}, {"val/loss": loss}) for name, loss in [("a", 0.5), ("b", 0.2)]]
+    assert [standing.variant for standing in rank(outcomes, objective)] == ["b", "a"]
+
+
+def test_variants_without_a_result_come_last_and_say_so() -> None:
+    board = rank([outcome("dead", None), outcome("alive", 0.1)], ACCURACY)
+    assert [(s.variant, s.objective is None, s.num_trials) for s in board] == [
+        ("alive", False, 1),
+        ("dead", True, 1),
+    ]
+
+
+def test_a_failed_seed_lowers_n_but_not_the_number_of_trials() -> None:
+    (standing,) = rank([outcome("a", 0.8), outcome("a", None)], ACCURACY)
+    assert standing.objective is not None
+    assert (standing.objective.n, standing.num_trials) == (1, 2)
+
+
+def test_other_metrics_are_averaged_over_seeds() -> None:
+    (standing,) = rank([outcome("a", 0.8, test=0.6), outcome("a", 0.9, test=0.7)], ACCURACY)
+    assert standing.others == {"test/accuracy": pytest.approx(0.65)}
+
+
+def test_equal_means_keep_the_order_of_the_spec() -> None:
+    board = rank([outcome(name, 0.5) for name in "zab"], ACCURACY)
+    assert [standing.variant for standing in board] == ["z", "a", "b"]

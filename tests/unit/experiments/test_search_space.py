@@ -1,0 +1,202 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.kinds import Faults
+from experiments.search_space import Expansion, expand
+from experiments.spec import read_spec
+
+SMALL = "{name: small, layers: [flatten, {linear: 8}, activation, {linear: classes}]}"
+
+
+def expanded(space: str) -> Expansion:
+    faults = Faults("t")
+    result = expand(read_spec("name: t\n" + space).space, faults)
+    faults.raise_any()
+    return result
+
+
+def labels(space: str) -> list[str]:
+    return [variant.label for variant in expanded(space).variants]
+
+
+def test_the_first_parameter_varies_slowest() -> None:
+    assert labels("parameters: {model: mlp, activation: [relu, tanh], lr: [0.1, 0.01]}") == [
+        "relu lr=0.1",
+        "relu lr=0.01",
+        "tanh lr=0.1",
+        "tanh lr=0.01",
+    ]
+
+
+def test_defaults_hold_where_nothing_varies_them() -> None:
+    (variant,) = expanded("defaults: {model: mlp, lr: 0.5, epochs: 3}").variants
+    assert (variant.value("lr"), variant.value("epochs"), variant.value("batch_size")) == (
+        0.5,
+        3,
+        64,
+    )
+    assert variant.label == "mlp"
+
+
+def test_parameters_win_over_defaults() -> None:
+    (variant,) = expanded("defaults: {lr: 0.5}\nparameters: {model: mlp, lr: 0.1}").variants
+    assert variant.value("lr") == 0.1
+
+
+def test_zipped_parameters_vary_together() -> None:
+    space = """
+parameters: {model: mlp, lr: [0.1, 0.2]}
+zip:
+  - {optimizer: [sgd, adam], schedule: [cosine, constant]}
+"""
+    assert labels(space) == [
+        "sgd lr=0.1 cosine",
+        "adam lr=0.1 constant",
+        "sgd lr=0.2 cosine",
+        "adam lr=0.2 constant",
+    ]
+
+
+def test_a_condition_limits_a_parameter_to_the_variants_it_matches() -> None:
+    space = """
+parameters:
+  model: [mlp, {name: vgg, depth: 11}, vgg16]
+  lr: 0.1
+  dropout: {when: {model: vgg}, values: [0.0, 0.5]}
+"""
+    assert labels(space) == [
+        "mlp",
+        "vgg11 dropout=0",
+        "vgg11 dropout=0.5",
+        "vgg16 dropout=0",
+        "vgg16 dropout=0.5",
+    ]
+
+
+def test_a_condition_may_stand_before_what_it_reads() -> None:
+    space = """
+parameters:
+  momentum: {when: {optimizer: sgd}, values: [0.0, 0.9]}
+  model: mlp
+  lr: 0.1
+  optimizer: [sgd, adam]
+"""
+    assert labels(space) == ["sgd momentum=0", "sgd momentum=0.9", "adam"]
+
+
+def test_a_condition_that_does_not_hold_leaves_the_default() -> None:
+    space = """
+defaults: {epochs: 2}
+parameters: {model: [mlp, lenet5], lr: 0.1, epochs: {when: {model: mlp}, values: [7]}}
+"""
+    assert [variant.value("epochs") for variant in expanded(space).variants] == [7, 2]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{model: vgg, lr: 0.1}",
+        "{model: vgg11, lr: 0.1}",
+        "{model: {name: vgg}, lr: 0.1}",
+        "{model: {depth: 11}, lr: [0.1, 7]}",
+        "{model: [vgg, resnet], lr: 0.1}",
+    ],
+)
+def test_an_exclusion_matches_by_name_or_by_the_options_given(entry: str) -> None:
+    result = expanded(f"parameters: {{model: [mlp, vgg11], lr: [0.1, 0.2]}}\nexclude: [{entry}]")
+    assert [variant.label for variant in result.variants] == [
+        "mlp lr=0.1",
+        "mlp lr=0.2",
+        "vgg11 lr=0.2",
+    ]
+    assert [(item.variant, item.reason) for item in result.excluded] == [
+        ("vgg11 lr=0.1", f"exclude: {_text(entry)}")
+    ]
+
+
+def _text(entry: str) -> str:
+    exclusion = read_spec(f"name: t\nparameters: {{model: mlp, lr: 1}}\nexclude: [{entry}]").space
+    return exclusion.exclude[0].text
+
+
+def test_an_exclusion_that_matches_nothing_is_said() -> None:
+    result = expanded("parameters: {model: mlp, lr: 0.1}\nexclude: [{lr: 0.3}]")
+    assert result.warnings == ("exclude lr=0.3 matches no variant",)
+
+
+def test_included_points_are_laid_over_the_defaults_and_named() -> None:
+    space = """
+defaults: {epochs: 9}
+parameters: {model: mlp, lr: 0.1}
+exclude: [{lr: 0.5}]
+include: [{model: lenet5, lr: 0.5, label: classic}]
+"""
+    grid, extra = expanded(space).variants
+    assert (grid.label, extra.label) == ("mlp lr=0.1", "classic")
+    assert (extra.value("lr"), extra.value("epochs")) == (0.5, 9)
+
+
+def test_included_points_alone_are_no_grid() -> None:
+    assert labels("include: [{model: mlp, lr: 0.1}]") == ["mlp"]
+
+
+def test_an_included_point_that_the_grid_has_names_it() -> None:
+    result = expanded(
+        "parameters: {model: mlp, lr: [0.1, 0.2]}\n"
+        "include: [{model: mlp, lr: 0.2, label: favourite}]"
+    )
+    assert [variant.label for variant in result.variants] == ["lr=0.1", "favourite"]
+    assert result.num_merged == 1
+
+
+def test_variants_that_differ_only_in_what_does_not_apply_are_merged() -> None:
+    space = (
+        f"parameters: {{model: [softmax_regression, {SMALL}], lr: 0.1, activation: [relu, tanh]}}"
+    )
+    result = expanded(space)
+    assert [variant.label for variant in result.variants] == [
+        "softmax_regression",
+        "small relu",
+        "small tanh",
+    ]
+    assert result.num_merged == 1
+    assert result.warnings == (
+        "activation applies to models with hidden layers only: 1 variants go without",
+    )
+
+
+def test_a_setting_that_no_variant_uses_is_said() -> None:
+    result = expanded("defaults: {step_factor: 0.5}\nparameters: {model: mlp, lr: 0.1}")
+    assert result.warnings == ("step_factor applies to schedule step only: no variant uses it",)
+
+
+def test_a_missing_value_is_a_fault_that_says_who_needs_it() -> None:
+    faults = Faults("t")
+    expand(read_spec("name: t\nparameters: {model: mlp, lr: 1, schedule: step}").space, faults)
+    with pytest.raises(Exception, match=r"'step_epochs' is missing \(schedule step needs one\)"):
+        faults.raise_any()
+
+
+def test_two_models_of_one_name_are_told_apart() -> None:
+    assert labels("parameters: {lr: 1, model: [{name: mlp, hidden: [8]}, {name: mlp}]}") == [
+        "mlp hidden=8",
+        "mlp",
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lrs=st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=5, unique=True),
+    epochs=st.lists(st.integers(1, 99), min_size=1, max_size=4, unique=True),
+)
+def test_a_grid_is_the_product_of_its_lists_and_labels_are_unique(
+    lrs: list[float], epochs: list[int]
+) -> None:
+    space = {"name": "t", "parameters": {"model": "mlp", "lr": lrs, "epochs": epochs}}
+    faults = Faults("t")
+    result = expand(read_spec(space).space, faults)
+    assert [(v.value("lr"), v.value("epochs")) for v in result.variants] == [
+        (lr, epoch) for lr in lrs for epoch in epochs
+    ]
+    assert len({variant.label for variant in result.variants}) == len(lrs) * len(epochs)

@@ -1,0 +1,193 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, exc, insert, select, text
+
+from experiments.errors import NotFoundError, StoreError
+from orchestrator import sqlite_file
+from orchestrator.database import (
+    StoreMissingError,
+    database_now,
+    open_store,
+    reading,
+    shown,
+    writing,
+)
+from orchestrator.sqlite_file import file_system
+from orchestrator.tables import attempt
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw,relatime 0 0
+server:/export /home nfs4 rw 0 0
+/dev/sdb1 /home/fast\\040disk xfs rw 0 0
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "yard" / "trainyard.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def pragma(engine: Engine, name: str) -> object:
+    with reading(engine) as connection:
+        return connection.scalar(text(f"PRAGMA {name}"))
+
+
+def test_new_store_is_for_its_owner_only(path: Path, url: str) -> None:
+    engine = open_store(url, create=True)
+    with writing(engine) as connection:
+        connection.execute(select(1))
+
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()}
+    engine.dispose()
+    assert modes == dict.fromkeys(("trainyard.db", "trainyard.db-shm", "trainyard.db-wal"), "0o600")
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_store_is_durable_and_lets_readers_pass(url: str) -> None:
+    engine = open_store(url, create=True)
+
+    assert pragma(engine, "journal_mode") == "wal"
+    assert pragma(engine, "synchronous") == 2  # FULL
+    assert pragma(engine, "foreign_keys") == 1
+    engine.dispose()
+
+
+def test_reader_does_not_wait_for_a_writer(url: str) -> None:
+    engine = open_store(url, create=True)
+
+    with writing(engine) as writer:
+        writer.execute(text("UPDATE trainyard_version SET version_num = '0001'"))
+        with reading(engine) as reader:
+            assert reader.scalar(text("SELECT version_num FROM trainyard_version")) == "0001"
+    engine.dispose()
+
+
+def test_writer_takes_the_lock_at_its_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.01)
+    engine = open_store(url, create=True)
+
+    with writing(engine) as first:
+        first.execute(select(1))
+        with pytest.raises(StoreError, match="database is locked"), writing(engine) as second:
+            second.execute(select(1))
+    engine.dispose()
+
+
+def test_our_own_mistakes_are_not_taken_for_a_broken_store(url: str) -> None:
+    engine = open_store(url, create=True)
+    orphan = {"trial_id": "none", "fence": 1, "state": "running", "worker": "w", "started_at": 0}
+
+    with pytest.raises(exc.IntegrityError), writing(engine) as connection:
+        connection.execute(insert(attempt).values(orphan))
+    engine.dispose()
+
+
+def test_reading_a_missing_store_makes_no_file(path: Path, url: str) -> None:
+    with pytest.raises(StoreMissingError):
+        open_store(url, create=False)
+
+    assert not path.parent.exists()
+    assert issubclass(StoreMissingError, NotFoundError)
+
+
+def test_creators_at_once_make_one_store(path: Path, url: str) -> None:
+    def create(_: int) -> None:
+        open_store(url, create=True).dispose()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(create, range(8)))
+
+    assert [file.name for file in path.parent.iterdir()] == ["trainyard.db"]
+
+
+def test_file_that_is_no_database_is_refused(path: Path, url: str) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all, but long enough to look at" * 100)
+
+    with pytest.raises(StoreError, match="file is not a database"):
+        open_store(url, create=True)
+
+
+def test_database_of_something_else_is_refused(path: Path, url: str) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    with pytest.raises(StoreError, match="not a trainyard store; move it away"):
+        open_store(url, create=True)
+
+
+def test_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match="cannot be created: Not a directory"):
+        open_store(f"sqlite:///{tmp_path}/file/yard/trainyard.db", create=True)
+
+
+@pytest.mark.parametrize("url", ["mysql://db/yard", "yard.db", "oracle://db/yard"])
+def test_unknown_database_names_the_known_ones(url: str) -> None:
+    with pytest.raises(StoreError, match=r"expected sqlite:///FILE, or postgresql://"):
+        open_store(url, create=False)
+
+
+def test_unreachable_server_is_a_store_error_without_the_password(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://me:secret@/yard?host={tmp_path}"
+
+    with pytest.raises(StoreError, match="the store cannot be used") as caught:
+        open_store(url, create=False)
+
+    assert "secret" not in str(caught.value)
+    assert "me:***@" in str(caught.value)
+
+
+def test_shown_store_has_no_password(url: str) -> None:
+    engine = open_store(url, create=True)
+
+    assert shown(engine) == url
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("/tmp", "ext4"), ("/home/me", "nfs4"), ("/home/fast disk/yard", "xfs")],
+)
+def test_file_system_is_that_of_the_nearest_mount(folder: str, expected: str) -> None:
+    assert file_system(Path(folder), mounts=MOUNTS) == expected
+
+
+def test_network_file_system_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "file_system", lambda _: "nfs4")
+
+    with pytest.raises(StoreError, match=r"network file system \(nfs4\)"):
+        open_store(url, create=True)
+
+
+def test_database_clock_reads_the_same_twice_in_one_statement(url: str) -> None:
+    engine = open_store(url, create=True)
+    with reading(engine) as connection:
+        first, second = connection.execute(select(database_now(), database_now())).one()
+    engine.dispose()
+
+    assert first == second > 1.7e9
+
+
+def test_queue_and_results_import_nothing_heavy(repository: Path) -> None:
+    heavy = {"alembic", "mlflow", "numpy", "pandas", "psycopg", "ray", "sklearn", "torch"}
+    program = (
+        "import sys, orchestrator.queue, orchestrator.results, orchestrator.outbox, "
+        f"orchestrator.instance; print(sorted(set(sys.modules) & {heavy}))"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, capture_output=True, check=True
+    )
+
+    assert answer.stdout == b"[]\n"

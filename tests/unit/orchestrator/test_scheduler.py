@@ -1,0 +1,323 @@
+"""The scheduler on a real queue, with a pool of plain objects and a clock that tests move."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from experiments.records import (
+    Assignment,
+    Event,
+    Execution,
+    Resources,
+    TrialFailed,
+    TrialState,
+    TrialStopped,
+)
+from orchestrator.database import open_store
+from orchestrator.pool import Message, PackDone, Reported, WorkerLost, WorkerReady
+from orchestrator.queue import Queue
+from orchestrator.results import Results
+from orchestrator.scheduler import RENEW_SECONDS, Scheduler, WorkersDoNotStartError
+from orchestrator.settings import from_environment
+from tests.samples import (
+    ERROR,
+    NOT_FINITE,
+    ONE_CPU,
+    SettableClock,
+    an_experiment,
+    attempts_of,
+    points_of,
+    saved,
+    submit,
+    success_of,
+)
+
+TWO_CPUS = Resources(cpus=2, gpus=0.0)
+
+
+@dataclass
+class PlainPool:
+    """Holds what it is told; a test says what comes back."""
+
+    cpus: int = 2
+    hired: dict[str, Resources] = field(default_factory=dict)
+    packs: dict[str, tuple[Assignment, ...]] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    dismissed: list[str] = field(default_factory=list)
+    closed: bool = False
+    inbox: list[Message] = field(default_factory=list)
+
+    def room_for(self, resources: Resources) -> bool:
+        return sum(each.cpus for each in self.hired.values()) + resources.cpus <= self.cpus
+
+    def could_ever_hold(self, resources: Resources) -> bool:
+        return resources.cpus <= self.cpus
+
+    def hire(self, resources: Resources) -> str:
+        name = f"w{len(self.hired) + len(self.dismissed) + 1}"
+        self.hired[name] = resources
+        self.inbox.append(WorkerReady(name))
+        return name
+
+    def dismiss(self, worker: str) -> None:
+        del self.hired[worker]
+        self.dismissed.append(worker)
+
+    def start(self, worker: str, pack: Sequence[Assignment]) -> None:
+        self.packs[worker] = tuple(pack)
+
+    def stop(self, worker: str, trial_ids: Collection[str]) -> None:
+        assert worker in self.hired
+        self.stopped += trial_ids
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        assert timeout_seconds >= 0
+        said, self.inbox = self.inbox, []
+        return said
+
+    def close(self) -> None:
+        self.closed = True
+
+    def says(self, worker: str, *events: Event, done: bool = True) -> None:
+        """Have a worker report on its pack, and end it."""
+        fences = {each.trial_id: each.fence for each in self.packs[worker]}
+        self.inbox += [Reported(worker, fences[event.trial_id], event) for event in events]
+        if done:
+            self.inbox.append(PackDone(worker))
+
+    def dies(self, worker: str, reason: str = "killed") -> None:
+        del self.hired[worker]
+        self.inbox.append(WorkerLost(worker, reason))
+
+
+class Yard:
+    """A scheduler and everything around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine: Engine = open_store(f"sqlite:///{folder / 'store.db'}", create=True)
+        self.database_clock = SettableClock()
+        self.queue = Queue(self.engine, now=self.database_clock)
+        self.results = Results(self.engine, now=self.database_clock)
+        self.pool = PlainPool()
+        self.seconds = 0.0
+        self.scheduler = self.new_scheduler()
+
+    def new_scheduler(self, max_workers: int | None = None) -> Scheduler:
+        return Scheduler(
+            queue=self.queue,
+            results=self.results,
+            pool=self.pool,
+            settings=from_environment({"TRAINYARD_HOME": "home"}),
+            clock=lambda: self.seconds,
+            max_workers=max_workers,
+        )
+
+    def turns(self, number: int) -> None:
+        for _ in range(number):
+            self.scheduler.turn(wait_seconds=0)
+
+    def states(self) -> list[str]:
+        return [row.state.value for row in self.results.trials("exp1")]
+
+    def trial(self, worker: str) -> str:
+        """The trial that a worker was handed."""
+        (assignment,) = self.pool.packs[worker]
+        return assignment.trial_id
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    made = Yard(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+def test_every_worker_that_fits_is_hired_and_handed_a_trial(yard: Yard) -> None:
+    submit(yard.queue, 5)
+    yard.turns(2)
+    assert set(yard.pool.hired) == {"w1", "w2"}
+    assert {yard.trial("w1"), yard.trial("w2")} == {"exp1-0001", "exp1-0002"}
+    assert yard.states() == ["leased", "leased", "queued", "queued", "queued"]
+
+
+def test_no_more_workers_are_hired_than_trials_wait(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(3)
+    assert list(yard.pool.hired) == ["w1"]
+
+
+def test_no_more_workers_are_hired_than_allowed(yard: Yard) -> None:
+    yard.scheduler = yard.new_scheduler(max_workers=1)
+    submit(yard.queue, 5)
+    yard.turns(3)
+    assert list(yard.pool.hired) == ["w1"]
+
+
+def test_an_assignment_says_where_to_save_under_its_fence(yard: Yard) -> None:
+    submit(yard.queue, 1, an_experiment(execution=Execution(timeout=9.0)))
+    yard.turns(2)
+    (assignment,) = yard.pool.packs["w1"]
+    assert assignment.checkpoint_folder is not None
+    assert assignment.checkpoint_folder.endswith("checkpoints/exp1-0001/0001")
+    assert (assignment.fence, assignment.timeout_seconds) == (1, 9.0)
+    assert assignment.checkpoints.every_epochs == 2
+
+
+def test_what_workers_say_is_recorded_and_their_hands_are_filled_again(yard: Yard) -> None:
+    submit(yard.queue, 3)
+    yard.turns(2)
+    first = yard.trial("w1")
+    yard.pool.says(
+        "w1", points_of(first, 0.5, 0.25), saved(first), success_of(first, accuracy=0.75)
+    )
+    yard.turns(1)
+    row = yard.results.trial(first)
+    assert (row.state, row.objective_value) == (TrialState.SUCCEEDED, 0.75)
+    assert [point.value for point in yard.results.curves(trial_id=first)] == [0.5, 0.25]
+    assert [item.kind for item in yard.results.checkpoints(first)] == ["best"]
+    assert yard.trial("w1") == "exp1-0003"
+
+
+def test_a_failure_of_its_own_ends_a_trial_and_the_others_go_on(yard: Yard) -> None:
+    submit(yard.queue, 2)
+    yard.turns(2)
+    yard.pool.says("w1", TrialFailed(yard.trial("w1"), NOT_FINITE))
+    yard.pool.says("w2", success_of(yard.trial("w2")))
+    yard.turns(1)
+    assert sorted(yard.states()) == ["failed", "succeeded"]
+
+
+def test_a_failure_that_may_be_retried_is_claimed_again_after_its_delay(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.pool.says("w1", TrialFailed("exp1-0001", ERROR))
+    yard.turns(2)
+    assert yard.states() == ["queued"]
+    yard.database_clock.seconds += 60
+    yard.turns(2)
+    assert attempts_of(yard.engine, "exp1-0001") == [(1, "failed"), (2, "running")]
+
+
+def test_a_dead_workers_trial_is_queued_again_at_once_and_the_worker_replaced(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.pool.dies("w1")
+    yard.turns(3)
+    assert attempts_of(yard.engine, "exp1-0001") == [(1, "expired"), (2, "running")]
+
+
+def test_what_a_dead_worker_had_said_counts(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.pool.says("w1", success_of("exp1-0001"), done=False)
+    yard.pool.dies("w1")
+    yard.turns(2)
+    assert yard.states() == ["succeeded"]
+    assert attempts_of(yard.engine, "exp1-0001") == [(1, "succeeded")]
+
+
+def test_a_pack_that_ends_without_a_word_is_a_lost_one(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.pool.says("w1", points_of("exp1-0001", 0.5))
+    yard.turns(1)
+    assert attempts_of(yard.engine, "exp1-0001") == [(1, "expired"), (2, "running")]
+
+
+def test_a_trial_that_loses_its_worker_every_time_is_quarantined(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    for _ in range(4):
+        yard.turns(2)
+        yard.pool.dies(next(iter(yard.pool.hired)))
+    yard.turns(1)
+    assert yard.states() == ["quarantined"]
+
+
+def test_workers_that_never_start_are_given_up(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    for _ in range(3):
+        yard.turns(1)
+        yard.pool.inbox.clear()  # it never says that it is ready
+        yard.pool.dies(next(iter(yard.pool.hired)), "no libtorch")
+    with pytest.raises(WorkersDoNotStartError, match=r"3 workers in a row .* no libtorch"):
+        yard.turns(1)
+
+
+def test_leases_are_renewed_while_trials_are_under_way(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    for _ in range(100):
+        yard.seconds += RENEW_SECONDS
+        yard.database_clock.seconds += RENEW_SECONDS
+        yard.turns(1)
+    assert attempts_of(yard.engine, "exp1-0001") == [(1, "running")]
+
+
+def test_a_cancelled_trial_is_asked_to_stop_and_then_cancelled(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.queue.cancel(trial_id="exp1-0001")
+    yard.seconds += RENEW_SECONDS
+    yard.turns(1)
+    assert yard.pool.stopped == ["exp1-0001"]
+    yard.pool.says("w1", TrialStopped("exp1-0001"))
+    yard.turns(1)
+    assert yard.states() == ["cancelled"]
+
+
+def test_a_trial_whose_lease_passed_on_is_stopped_and_its_late_word_dropped(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.database_clock.seconds += 3600
+    yard.queue.expire()
+    (other,) = yard.queue.claim(worker="elsewhere", limit=1, lease_seconds=60, resources=ONE_CPU)
+    yard.seconds += RENEW_SECONDS
+    yard.turns(1)
+    assert yard.pool.stopped == ["exp1-0001"]
+    yard.pool.says("w1", success_of("exp1-0001", accuracy=0.1))
+    yard.turns(1)
+    yard.queue.succeed(other.lease, success_of("exp1-0001", accuracy=0.9))
+    assert yard.results.trial("exp1-0001").objective_value == 0.9
+
+
+def test_expired_leases_of_others_are_taken_back(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.queue.claim(worker="frozen", limit=1, lease_seconds=60, resources=ONE_CPU)
+    yard.database_clock.seconds += 61
+    yard.seconds += 60
+    yard.turns(3)
+    assert attempts_of(yard.engine, "exp1-0001") == [(1, "expired"), (2, "running")]
+
+
+def test_idle_workers_make_room_for_another_size(yard: Yard) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.pool.says("w1", success_of("exp1-0001"))
+    submit(yard.queue, 1, an_experiment("exp2", resources=TWO_CPUS))
+    yard.turns(3)
+    assert yard.pool.dismissed == ["w1"]
+    assert yard.trial("w2") == "exp2-0001"
+
+
+def test_what_no_machine_could_hold_waits_without_stopping_the_rest(yard: Yard) -> None:
+    submit(yard.queue, 1, an_experiment("exp2", resources=Resources(cpus=64, gpus=0.0)))
+    submit(yard.queue, 1)
+    yard.turns(2)
+    assert yard.trial("w1") == "exp1-0001"
+
+
+def test_shutting_down_gives_every_lease_back_without_counting_a_failure(yard: Yard) -> None:
+    submit(yard.queue, 2)
+    yard.turns(2)
+    stopped = yard.trial("w1")
+    yard.pool.says("w1", TrialStopped(stopped))
+    ticks = iter(range(1000))
+    yard.scheduler._clock = lambda: float(next(ticks))  # time passes with each look at it
+    yard.scheduler.shut_down(grace_seconds=10)
+    assert yard.pool.closed
+    assert sorted(yard.pool.stopped) == ["exp1-0001", "exp1-0002"]
+    assert yard.states() == ["queued", "queued"]
+    assert [attempts_of(yard.engine, f"exp1-000{n}") for n in (1, 2)] == [[(1, "cancelled")]] * 2

@@ -1,0 +1,95 @@
+import hashlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments.errors import CheckpointError
+from workers.checkpoints import load, save
+
+MODEL = {"0.weight": torch.arange(6.0).reshape(2, 3), "0.bias": torch.zeros(2)}
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    saved = save(tmp_path / "deep" / "best.pt", MODEL, epoch=3, step=120, note={"a": [1, "b"]})
+    contents = load(saved.path, sha256=saved.sha256)
+    assert contents.keys() == {"format", "model", "epoch", "step", "note"}
+    assert (contents["format"], contents["epoch"], contents["step"]) == (1, 3, 120)
+    assert contents["note"] == {"a": [1, "b"]}
+    for name, tensor in MODEL.items():
+        assert torch.equal(contents["model"][name], tensor)
+
+
+def test_the_digest_and_length_are_those_of_the_file(tmp_path: Path) -> None:
+    saved = save(tmp_path / "last.pt", MODEL, epoch=1, step=1)
+    content = saved.path.read_bytes()
+    assert saved.sha256 == hashlib.sha256(content).hexdigest()
+    assert saved.num_bytes == len(content)
+
+
+def test_equal_contents_give_equal_bytes(tmp_path: Path) -> None:
+    one = save(tmp_path / "one" / "best.pt", MODEL, epoch=1, step=1)
+    two = save(tmp_path / "two" / "last.pt", MODEL, epoch=1, step=1)
+    assert one.sha256 == two.sha256
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda b: b[:-1], lambda b: b[:50] + b"\0" + b[51:], lambda b: b[:0], lambda b: b + b"\0"],
+    ids=["truncated", "altered", "empty", "longer"],
+)
+def test_other_bytes_are_refused(tmp_path: Path, spoil: Any) -> None:
+    saved = save(tmp_path / "best.pt", MODEL, epoch=1, step=1)
+    saved.path.write_bytes(spoil(saved.path.read_bytes()))
+    with pytest.raises(CheckpointError, match="truncated or altered"):
+        load(saved.path, sha256=saved.sha256)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"best\.pt: the checkpoint cannot be read"):
+        load(tmp_path / "best.pt", sha256="0" * 64)
+
+
+class Harmful:
+    """Something that would run code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, ("harm",))
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "text", "another format"])
+def test_a_file_that_is_no_checkpoint_is_refused_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "best.pt"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Harmful()))
+    elif kind == "torch":
+        torch.save({"format": 1, "model": Harmful()}, path)
+    elif kind == "text":
+        path.write_text("hello")
+    else:
+        torch.save({"format": 99}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        load(path, sha256=digest)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_failed_write_leaves_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = save(tmp_path / "best.pt", MODEL, epoch=1, step=1)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path / "best.pt", MODEL, epoch=2, step=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
+    assert load(saved.path, sha256=saved.sha256)["epoch"] == 1

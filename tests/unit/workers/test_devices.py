@@ -1,0 +1,32 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from workers.devices import memory_layout, prepare_device
+
+
+@pytest.fixture(autouse=True)
+def restored_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_worker_without_gpus_trains_on_the_cpu_with_its_threads() -> None:
+    assert prepare_device(num_cpus=3, num_gpus=0) == torch.device("cpu")
+    assert torch.get_num_threads() == 3
+
+
+def test_a_gpu_that_torch_cannot_find_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match=r"given 0\.5 GPU.*set resources\.gpus to 0"):
+        prepare_device(num_cpus=1, num_gpus=0.5)
+
+
+def test_convolutions_on_the_cpu_put_channels_last() -> None:
+    convolution = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 1)))
+    assert memory_layout(convolution, torch.device("cpu")) == torch.channels_last
+    assert memory_layout(convolution, torch.device("cuda")) == torch.contiguous_format
+    assert memory_layout(nn.Linear(1, 1), torch.device("cpu")) == torch.contiguous_format

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch import nn
+
+from workers import evaluation
+from workers.batches import standardise
+from workers.datasets.staged import StagedData
+from workers.evaluation import count_correct, evaluate
+from workers.losses import LOSSES
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10), nn.Dropout(0.5))
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.normal_(generator=torch.Generator().manual_seed(0))
+    return module
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("batch", [1, 50, 359, 360, 1000])
+def test_scores_are_the_means_over_all_images_whatever_the_batch(
+    digits: StagedData,
+    network: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    batch: int,
+) -> None:
+    monkeypatch.setattr(evaluation, "_batch_size", lambda _: batch)
+    score = evaluate(network, digits.test, digits, loss=LOSSES[name])
+    with torch.no_grad():
+        outputs = network.eval()(standardise(digits.test.images, digits))
+    expected = LOSSES[name](outputs.double(), digits.test.labels).item()
+    assert score.loss == pytest.approx(expected, rel=1e-6)
+    assert score.accuracy == (outputs.argmax(1) == digits.test.labels).sum().item() / 360
+
+
+def test_evaluation_changes_nothing_in_the_network(digits: StagedData, network: nn.Module) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    evaluate(network, digits.val, digits, loss=LOSSES["cross_entropy"])
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_right_answers_are_counted() -> None:
+    outputs = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
+    assert count_correct(outputs, torch.tensor([1, 1, 1])).item() == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 8, 8), 1024), ((1, 28, 28), 334), ((3, 224, 224), 16)]
+)
+def test_large_images_come_in_small_batches(shape: tuple[int, int, int], size: int) -> None:
+    assert evaluation._batch_size(shape) == size

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from experiments.errors import DatasetChecksumError
+from experiments.records import FailureKind
+from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("a bad value"), FailureKind.ERROR),
+        (RuntimeError("shapes cannot be multiplied"), FailureKind.ERROR),
+        (torch.OutOfMemoryError("CUDA out of memory"), FailureKind.OUT_OF_MEMORY),
+        (MemoryError(), FailureKind.OUT_OF_MEMORY),
+        (DatasetChecksumError("altered"), FailureKind.DATA),
+        (TrialTimeoutError("too long"), FailureKind.TIMEOUT),
+        (NotFiniteError("nan"), FailureKind.NOT_FINITE),
+    ],
+)
+def test_an_exception_says_what_kind_of_failure_it_is(error: Exception, kind: FailureKind) -> None:
+    failure = failure_of(error)
+    assert (failure.kind, failure.type, failure.message) == (kind, type(error).__name__, str(error))
+
+
+def test_memory_that_the_cpu_refuses_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert failure_of(caught.value).kind == FailureKind.OUT_OF_MEMORY
+
+
+def test_a_traceback_leads_to_the_line() -> None:
+    with pytest.raises(KeyError) as caught:
+        raise KeyError("here")
+    assert 'raise KeyError("here")' in failure_of(caught.value).traceback
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    failure = failure_of(ValueError("x" * 30_000 + "the end"))
+    assert len(failure.traceback) == 20_000
+    assert failure.traceback.endswith("the end\n")

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.datasets import ImageFolderOptions, facts
+from experiments.errors import DatasetError
+from experiments.records import DataConfig
+from workers.datasets.image_folder import decode_image, read_image_folder
+from workers.staging import stage
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def make_folder(root: Path) -> None:
+    """Write two classes of PNGs, one all red, one all green."""
+    for split in ("train", "test"):
+        for name, colour in (("green", GREEN), ("red", RED)):
+            folder = root / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (8, 6), colour).save(folder / f"{number}.png")
+
+
+def test_images_and_labels_belong_together(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    said: list[str] = []
+    data = read_image_folder(ImageFolderOptions("photos"), root=tmp_path, progress=said.append)
+    images = np.concatenate(list(data.train.images))
+    assert images.shape == (6, 3, 6, 8)
+    assert sorted(data.train.labels.tolist()) == [0, 0, 0, 1, 1, 1]
+    for image, label in zip(images, data.train.labels, strict=True):
+        expected = GREEN if label == 0 else RED
+        assert (image == np.array(expected, dtype=np.uint8)[:, None, None]).all()
+    assert said == ["image_folder: train: 6 of 6 images read"]
+
+
+def test_an_image_folder_can_be_staged(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    options = {"path": "photos", "image_size": [4, 4]}
+    known = facts("image_folder", options, root=tmp_path)
+    config = DataConfig("image_folder", known.digest, options, val_fraction=0.5)
+    data = stage(config, root=tmp_path)
+    assert data.image_shape == known.image_shape == (3, 4, 4)
+    assert data.class_names == ("green", "red")
+    assert (len(data.train), len(data.val), len(data.test)) == (3, 3, 6)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
+def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (5, 4)).save(tmp_path / "image.png")
+    image = decode_image(tmp_path / "image.png", size=None, wanted=(4, 5))
+    assert image.shape == (3, 4, 5)
+    assert image.dtype == np.uint8
+
+
+def test_an_image_is_resized_to_cover_and_cut_in_the_centre(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 10), RED)
+    image.paste(GREEN, (15, 0, 25, 10))  # the middle square
+    image.save(tmp_path / "wide.png")
+    found = decode_image(tmp_path / "wide.png", size=(10, 10), wanted=(10, 10))
+    assert (found == np.array(GREEN, dtype=np.uint8)[:, None, None]).all()
+    half = decode_image(tmp_path / "wide.png", size=(5, 5), wanted=(5, 5))
+    assert half.shape == (3, 5, 5)
+    assert tuple(half[:, 2, 2]) == GREEN
+
+
+@pytest.mark.parametrize("size", [(7, 3), (3, 7), (64, 64), (1, 1)])
+def test_every_size_is_reached(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", (13, 11)).save(tmp_path / "image.png")
+    assert decode_image(tmp_path / "image.png", size=size, wanted=size).shape == (3, *size)
+
+
+def test_images_of_different_sizes_need_an_image_size(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4)).save(tmp_path / "image.png")
+    with pytest.raises(DatasetError, match=r"is 4x5, but the first .* is 6x6; give image_size"):
+        decode_image(tmp_path / "image.png", size=None, wanted=(6, 6))
+
+
+def test_a_truncated_image_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "image.png")
+    content = (tmp_path / "image.png").read_bytes()
+    (tmp_path / "image.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DatasetError, match=r"image\.png cannot be decoded"):
+        decode_image(tmp_path / "image.png", size=None, wanted=(30, 30))

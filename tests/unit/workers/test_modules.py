@@ -1,0 +1,400 @@
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments import layers, window_layers
+from experiments.activations import ACTIVATIONS
+from experiments.architecture import Architecture
+from experiments.geometry import Shape, ShapeError, Size
+from experiments.kinds import Faults
+from experiments.layers import (
+    Activation,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    Residual,
+)
+from experiments.source import from_values
+from experiments.window_layers import AdaptiveAvgPool2d, AvgPool2d, Conv2d, MaxPool2d
+from experiments.zoo import build, models, read_model
+from workers import modules
+from workers.modules import (
+    StreamDropout,
+    build_module,
+    module_without_storage,
+    set_dropout_generator,
+)
+
+DIGITS = [
+    {"conv2d": {"out_channels": 16, "kernel_size": 3, "padding": "same"}},
+    "activation",
+    {"max_pool2d": 2},
+    {"conv2d": {"out_channels": 32, "kernel_size": [5, 3], "padding": "same", "groups": 2}},
+    "batch_norm",
+    {"leaky_relu": 0.2},
+    {"avg_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1}},
+    "flatten",
+    {"linear": 64},
+    "batch_norm",
+    {"activation": "elu"},
+    "dropout",
+    {"linear": "classes"},
+]
+BLOCKS = [
+    {"conv2d": {"out_channels": 8, "kernel_size": 5, "stride": [2, 1], "dilation": [1, 2]}},
+    {"residual": {"body": [{"residual": {"body": ["tanh"]}}, "batch_norm"]}},
+    {
+        "residual": {
+            "body": [{"conv2d": {"out_channels": 4, "kernel_size": 1, "bias": False}}, "silu"],
+            "shortcut": [{"conv2d": {"out_channels": 4, "kernel_size": 1}}],
+        }
+    },
+    {"max_pool2d": {"kernel_size": [3, 2], "padding": [1, 0]}},
+    {"adaptive_avg_pool2d": [3, 2]},
+    "gelu",
+    "flatten",
+    {"linear": {"out_features": "classes", "bias": False}},
+]
+
+
+def network(
+    model: Any, shape: Shape = (3, 32, 32), classes: int = 10, **trial: Any
+) -> Architecture:
+    faults = Faults("model")
+    choice = read_model(from_values(model), "model", faults)
+    faults.raise_any()
+    return build(choice, input_shape=shape, outputs=classes, **trial)
+
+
+NETWORKS = [
+    *(network(name) for name in models()),
+    network("lenet5", (1, 28, 28)),
+    network({"name": "mlp", "hidden": [32, 16], "batch_norm": True}, (1, 8, 8)),
+    network({"name": "vgg11", "width": 0.25, "batch_norm": True}, (1, 28, 28)),
+    network("resnet50", (1, 28, 28)),
+    *(network(f"vgg{depth}", (3, 224, 224), 1000) for depth in (11, 13, 16, 19)),
+    *(network(f"resnet{depth}", (3, 224, 224), 1000) for depth in (18, 34, 50, 101, 152)),
+    network({"name": "digits", "layers": DIGITS}, (1, 8, 8)),
+    network({"name": "blocks", "layers": BLOCKS}, (2, 21, 17)),
+    Architecture("line", (4,), (Linear(3), BatchNorm(), Activation("sigmoid"), Linear(1))),
+]
+
+
+def name(architecture: Architecture) -> str:
+    return f"{architecture.name}@{'x'.join(map(str, architecture.input_shape))}"
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def single(shape: Shape, *stack: Layer) -> Architecture:
+    return Architecture("test", shape, stack)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS, ids=name)
+def test_every_layer_has_the_shape_and_the_parameters_of_its_record(
+    architecture: Architecture,
+) -> None:
+    module = module_without_storage(architecture)
+    seen: dict[str, tuple[Shape, int]] = {}
+
+    def watch(path: str) -> Callable[..., None]:
+        def note(part: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            own = sum(tensor.numel() for tensor in part.parameters(recurse=False))
+            seen[path] = (tuple(output.shape[1:]), own)
+
+        return note
+
+    for path, part in module.named_modules():
+        if not isinstance(part, nn.Sequential):
+            part.register_forward_hook(watch(path))
+    module(torch.empty(2, *architecture.input_shape, device="meta"))
+    assert seen == {row.path: (row.output_shape, row.parameters) for row in architecture.trace()}
+
+
+@pytest.mark.parametrize("architecture", NETWORKS, ids=name)
+def test_multiply_adds_are_what_torch_counts(architecture: Architecture) -> None:
+    module = module_without_storage(architecture).eval()
+    with FlopCounterMode(display=False) as counter:
+        module(torch.empty(1, *architecture.input_shape, device="meta"))
+    assert 2 * architecture.multiply_adds == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("architecture", NETWORKS, ids=name)
+def test_records_rebuilt_from_data_make_the_same_module(architecture: Architecture) -> None:
+    again = module_without_storage(Architecture.from_data(architecture.to_data()))
+    assert repr(again) == repr(module_without_storage(architecture))
+
+
+SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    kernel=SIZES,
+    stride=SIZES,
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=SIZES,
+)
+def test_convolution_fits_exactly_where_torch_s_does(
+    size: Size, kernel: Size, stride: Size, padding: Size, dilation: Size
+) -> None:
+    layer = Conv2d(2, kernel, stride=stride, padding=padding, dilation=dilation)
+    torchs = nn.Conv2d(
+        1, 2, kernel, stride=stride, padding=padding, dilation=dilation, device="meta"
+    )
+    images = torch.empty(1, 1, *size, device="meta")
+    try:
+        expected = tuple(torchs(images).shape[1:])
+    except RuntimeError:
+        with pytest.raises(ShapeError):
+            layer.measure((1, *size))
+    else:
+        assert layer.output_shape((1, *size)) == expected
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        (Conv2d(1, (3, 5)), AvgPool2d((2, 2)), Conv2d(1, (3, 3), dilation=(2, 1))),
+        (
+            Conv2d(1, (3, 3), stride=(2, 2)),
+            Residual((Conv2d(1, (5, 3), padding=(2, 1)), Conv2d(1, (3, 3), padding=(1, 1)))),
+            AvgPool2d((3, 3), stride=(1, 2)),
+        ),
+    ],
+    ids=["plain", "residual"],
+)
+def test_receptive_field_is_where_the_gradient_reaches(stack: tuple[Layer, ...]) -> None:
+    architecture = single((1, 61, 61), *stack)
+    module = build_module(architecture, generator=seeded()).double()
+    for parameter in module.parameters():
+        nn.init.ones_(parameter)
+    images = torch.zeros(1, 1, 61, 61, dtype=torch.float64, requires_grad=True)
+    output = module(images)
+    middle = output[0, 0, output.shape[2] // 2, output.shape[3] // 2]
+    (gradient,) = torch.autograd.grad(middle, images)
+    reached = gradient[0, 0] != 0
+    rows, columns = reached.any(dim=1).sum().item(), reached.any(dim=0).sum().item()
+    assert architecture.receptive_field == (rows, columns)
+
+
+# systems.md, "Arithmetic the plan must get right".
+def test_diagonal_filter_gives_the_worked_example() -> None:
+    image = -torch.ones(1, 1, 5, 5)
+    for row, column in ((1, 1), (1, 3), (2, 2), (3, 1), (3, 3)):
+        image[0, 0, row, column] = 1.0
+    architecture = single(
+        (1, 5, 5), Conv2d(1, (3, 3), bias=False), Activation("relu"), MaxPool2d((2, 2), (1, 1))
+    )
+    module = build_module(architecture, generator=None)
+    module.load_state_dict({"0.weight": (2 * torch.eye(3) - 1)[None, None]})
+    convolution, relu, pooling = module.children()
+    filtered = convolution(image)
+    rectified = relu(filtered)
+    assert filtered[0, 0].tolist() == [[7, -3, 3], [-3, 5, -3], [3, -3, 7]]
+    assert rectified[0, 0].tolist() == [[7, 0, 3], [0, 5, 0], [3, 0, 7]]
+    assert pooling(rectified)[0, 0].tolist() == [[7, 5], [5, 7]]
+
+
+FORMULAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": lambda x: torch.where(x > 0, x, 0),
+    "leaky_relu": lambda x: torch.where(x > 0, x, 0.3 * x),
+    "tanh": lambda x: 2 / (1 + torch.exp(-2 * x)) - 1,
+    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "linear": lambda x: x,
+    "gelu": lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2,
+    "silu": lambda x: x / (1 + torch.exp(-x)),
+    "elu": lambda x: torch.where(x > 0, x, 0.3 * (torch.exp(x) - 1)),
+}
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS)
+def test_activation_computes_its_formula(function: str) -> None:
+    alpha = None if ACTIVATIONS[function].alpha is None else 0.3
+    architecture = single((9,), Activation(function, alpha))
+    inputs = torch.linspace(-4, 4, 9, dtype=torch.float64)
+    outputs = module_without_storage(architecture)(inputs)
+    torch.testing.assert_close(outputs, FORMULAS[function](inputs))
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS)
+def test_activation_is_kinked_where_the_table_says_so(function: str) -> None:
+    # All kinks lie at zero: compare the slopes on both sides of it.
+    module = module_without_storage(single((2,), Activation(function)))
+    inputs = torch.tensor([-1e-9, 1e-9], dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(module(inputs).sum(), inputs)
+    kinked = abs(slopes[0].item() - slopes[1].item()) > 1e-6
+    assert kinked == ACTIVATIONS[function].kinked
+
+
+def test_weights_are_drawn_as_torch_draws_them() -> None:
+    architecture = single(
+        (3, 9, 9), Conv2d(6, (3, 3), groups=3), Activation("relu"), Flatten(), Linear(10)
+    )
+    module = build_module(architecture, generator=seeded(7))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        torchs = nn.Sequential(
+            nn.Conv2d(3, 6, 3, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(294, 10)
+        )
+    for (key, ours), theirs in zip(
+        module.state_dict().items(), torchs.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, msg=key)
+
+
+def test_building_leaves_torch_s_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    module = build_module(
+        network({"name": "digits", "layers": DIGITS}, (1, 8, 8)), generator=seeded()
+    )
+    set_dropout_generator(module, seeded())
+    module(torch.ones(4, 1, 8, 8))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not() -> None:
+    def weights(seed: int) -> list[torch.Tensor]:
+        module = build_module(network("lenet5"), generator=seeded(seed))
+        return list(module.state_dict().values())
+
+    assert all(map(torch.equal, weights(1), weights(1)))
+    assert not any(map(torch.equal, weights(1), weights(2)))
+
+
+def test_module_without_generator_waits_for_its_weights_at_zero() -> None:
+    architecture = network("resnet18", (1, 8, 8))
+    empty = build_module(architecture, generator=None)
+    assert all(not p.any() for p in empty.parameters() if p.dim() > 1)
+    full = build_module(architecture, generator=seeded())
+    empty.load_state_dict(full.state_dict())
+    images = torch.ones(2, 1, 8, 8)
+    assert torch.equal(empty.eval()(images), full.eval()(images))
+
+
+def test_module_is_ready_to_train_on_the_cpu() -> None:
+    module = build_module(network("resnet18", (1, 8, 8)), generator=seeded())
+    tensors = [*module.parameters(), *module.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    assert {tensor.dtype for tensor in module.parameters()} == {torch.float32}
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_batch_norm_starts_as_the_identity() -> None:
+    module = build_module(single((3, 4, 4), BatchNorm()), generator=seeded()).eval()
+    images = torch.randn(2, 3, 4, 4, generator=seeded())
+    torch.testing.assert_close(module(images), images, rtol=1e-4, atol=1e-4)
+
+
+def test_state_is_named_by_the_paths_of_the_trace() -> None:
+    module = module_without_storage(network({"name": "blocks", "layers": BLOCKS}, (2, 21, 17)))
+    assert list(module.state_dict()) == [
+        "0.weight",
+        "0.bias",
+        "1.body.1.weight",
+        "1.body.1.bias",
+        "1.body.1.running_mean",
+        "1.body.1.running_var",
+        "1.body.1.num_batches_tracked",
+        "2.body.0.weight",
+        "2.shortcut.0.weight",
+        "2.shortcut.0.bias",
+        "7.weight",
+    ]
+
+
+def test_misfit_is_refused_before_anything_is_allocated() -> None:
+    with pytest.raises(ShapeError, match=r"conv2d 6 5x5 needs an input of at least 5x5"):
+        build_module(single((1, 4, 4), Conv2d(6, (5, 5))), generator=None)
+
+
+def test_every_layer_record_has_a_module() -> None:
+    names = [*vars(layers).items(), *vars(window_layers).items()]
+    records = {
+        value
+        for name, value in names
+        if isinstance(value, type) and issubclass(value, Layer) and not name.startswith("_")
+    } - {Layer}
+    fallback = modules._module.dispatch(object)
+    assert AdaptiveAvgPool2d in records
+    assert not {record for record in records if modules._module.dispatch(record) is fallback}
+
+
+def dropout(p: float, seed: int = 0) -> StreamDropout:
+    layer = StreamDropout(p)
+    set_dropout_generator(nn.Sequential(nn.Sequential(layer)), seeded(seed))
+    return layer
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    kept = dropout(0.3)(torch.ones(100_000))
+    torch.testing.assert_close(kept.unique(), torch.tensor([0.0, 1 / 0.7]))
+    assert (kept == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+
+
+def test_dropout_draws_on_from_its_generator() -> None:
+    layer, twin = dropout(0.5), dropout(0.5)
+    first, second = layer(torch.ones(64)), layer(torch.ones(64))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, twin(torch.ones(64)))
+
+
+def test_reseeding_the_shared_generator_repeats_a_network_s_dropout() -> None:
+    architecture = single((64,), Dropout(0.5), Activation("linear"), Dropout(0.5))
+    module = build_module(architecture, generator=None)
+    generator = seeded(3)
+    set_dropout_generator(module, generator)
+    first = module(torch.ones(2, 64))
+    generator.manual_seed(3)
+    assert torch.equal(module(torch.ones(2, 64)), first)
+
+
+def test_dropout_passes_the_gradient_of_what_it_keeps() -> None:
+    inputs = torch.ones(64, requires_grad=True)
+    outputs = dropout(0.5)(inputs)
+    outputs.sum().backward()
+    assert inputs.grad is not None
+    assert torch.equal(inputs.grad, outputs.detach())
+
+
+def test_dropout_changes_nothing_in_evaluation_or_at_zero() -> None:
+    inputs = torch.ones(64)
+    assert StreamDropout(0.5).eval()(inputs) is inputs
+    assert StreamDropout(0.0)(inputs) is inputs
+
+
+def test_dropout_without_generator_says_what_to_call() -> None:
+    with pytest.raises(RuntimeError, match="call set_dropout_generator"):
+        StreamDropout(0.5)(torch.ones(4))
+
+
+def test_module_with_dropout_can_be_copied_and_saved() -> None:
+    module = build_module(single((8,), Linear(8), Dropout(0.5)), generator=seeded())
+    set_dropout_generator(module, seeded())
+    copied = copy.deepcopy(module).eval()
+    buffer = io.BytesIO()
+    torch.save(module, buffer)
+    buffer.seek(0)
+    loaded = torch.load(buffer, weights_only=False).eval()
+    inputs = torch.ones(2, 8)
+    assert torch.equal(copied(inputs), module.eval()(inputs))
+    assert torch.equal(loaded(inputs), module(inputs))
+
+
+def test_hot_path_is_a_plain_sequential() -> None:
+    module = module_without_storage(network({"name": "mlp", "hidden": [32]}, (1, 8, 8)))
+    assert type(module) is nn.Sequential
+    assert [type(part) for part in module] == [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]
