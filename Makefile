@@ -3,6 +3,7 @@
 #   make setup          a virtual environment with what trainyard needs to run
 #   make demo           ... and the quickstart experiment, to the end
 #   make test           ... and what developers need, then the tests
+#   make bench          ... and the measurements of benchmarks/
 #   make check          ... format, lint, types, import directions
 #
 # PYTHON=python3.12 make setup    builds on another Python (3.11 or newer)
@@ -27,12 +28,16 @@ DEVELOPMENT = $(VENV)/.development-installed
 DEMO_HOME = $(CURDIR)/.demo
 DEMO_SPEC = experiments/recipes/quickstart.yaml
 
-.PHONY: help setup demo test check format requirements hooks clean
+# Which of benchmarks/*.py to run: make bench BENCH="start_up ..."
+BENCH ?= start_up
+
+.PHONY: help setup demo test bench check format requirements hooks clean
 
 help:
 	@echo 'make setup          install trainyard and what it needs into $(VENV)'
 	@echo 'make demo           train the quickstart experiment and rank its variants'
 	@echo 'make test           run the tests   (PYTEST_ARGS="-k queue" for some of them)'
+	@echo 'make bench          measure, and keep the figures in benchmarks/results'
 	@echo 'make check          format, lint, types, import directions'
 	@echo 'make format         mend what ruff can mend by itself'
 	@echo 'make hooks          run make check before every git commit'
@@ -55,6 +60,9 @@ demo: $(RUNTIME)
 
 test: $(DEVELOPMENT)
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+bench: $(RUNTIME)
+	@for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 check: $(DEVELOPMENT)
 	$(BIN)/ruff format --check --quiet

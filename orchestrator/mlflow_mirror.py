@@ -36,6 +36,10 @@ _MOST_METRICS: Final = 1000
 _MOST_PARAMS: Final = 100
 _BATCH: Final = 16
 _LONGEST_DELAY_SECONDS: Final = 300.0
+_EXPERIMENT_TAGS: Final = {
+    # Else MLflow's pages open on their views for language-model agents.
+    "mlflow.experimentKind": "custom_model_development"
+}
 _ADVISORY_LOCK: Final = 0x6D6972726F72  # "mirror"
 
 _log = logging.getLogger(__name__)
@@ -176,7 +180,9 @@ class Mlflow:
                 self._experiment_ids[name] = found.experiment_id
             else:
                 location = None if self._is_served else (self._artifacts / name).as_uri()
-                self._experiment_ids[name] = self._client.create_experiment(name, location)
+                self._experiment_ids[name] = self._client.create_experiment(
+                    name, location, tags=_EXPERIMENT_TAGS
+                )
         return self._experiment_ids[name]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.postgres"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 FOREIGN_VARIABLES = (

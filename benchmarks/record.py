@@ -1,0 +1,55 @@
+"""How a measurement is kept: n, median and extremes, with the hardware and the versions."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+Measured = dict[str, float | int]
+
+RESULTS: Final = Path(__file__).parent / "results"
+_PACKAGES: Final = ("torch", "ray", "mlflow", "sqlalchemy", "numpy")
+
+
+def measured(values: Sequence[float]) -> Measured:
+    """Summarise repeated measurements."""
+    return {
+        "n": len(values),
+        "median": round(statistics.median(values), 3),
+        "min": round(min(values), 3),
+        "max": round(max(values), 3),
+    }
+
+
+def write(name: str, results: Mapping[str, Any]) -> None:
+    """Print a benchmark's results as JSON, and keep them in `benchmarks/results`."""
+    document = {"benchmark": name, "machine": _machine(), "versions": _versions(), **results}
+    text = json.dumps(document, indent=2)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in ("trainyard", *_PACKAGES)}
+    return {"python": ".".join(map(str, sys.version_info[:3])), **found}

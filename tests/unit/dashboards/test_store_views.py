@@ -1,0 +1,156 @@
+"""What people read in a terminal, drawn from a real store."""
+
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from dashboards.pace import pace
+from dashboards.progress import ProgressLog, ProgressView, progress_text
+from dashboards.store_views import leaderboard_view, status_view, trial_view, trials_table
+from experiments.leaderboard import Outcome, rank
+from experiments.records import Execution, Failure, FailureKind, Objective
+from orchestrator.database import open_store
+from orchestrator.queue import Queue
+from orchestrator.results import Results
+from tests.samples import (
+    NOT_FINITE,
+    SettableClock,
+    an_experiment,
+    claim_one,
+    points_of,
+    saved,
+    submit,
+    success_of,
+)
+
+
+class Store:
+    def __init__(self, folder: Path) -> None:
+        self.engine = open_store(f"sqlite:///{folder / 'store.db'}", create=True)
+        self.clock = SettableClock()
+        self.queue = Queue(self.engine, now=self.clock)
+        self.results = Results(self.engine, now=self.clock)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+def text_of(parts: Iterable[RenderableType], *, width: int = 200) -> str:
+    out = StringIO()
+    console = Console(file=out, width=width, color_system=None)
+    for part in parts:
+        console.print(part)
+    return out.getvalue()
+
+
+def test_status_counts_every_state_and_says_why_an_experiment_paused(store: Store) -> None:
+    submit(store.queue, 3, an_experiment(execution=Execution(max_failed_trials=1)))
+    store.queue.fail(claim_one(store.queue).lease, NOT_FINITE)
+    shown = text_of(status_view(store.results.overviews()))
+    row = next(line for line in shown.splitlines() if line.startswith("grid "))
+    assert row.split()[:8] == ["grid", "exp1", "paused", "2", "-", "-", "1", "-"]
+    assert "grid paused: 1 trials failed (execution.max_failed_trials: 1)" in shown
+
+
+def test_a_table_of_trials_shows_why_one_failed_on_one_line(store: Store) -> None:
+    submit(store.queue, 1)
+    failure = Failure(FailureKind.DATA, "DatasetError", "[bold]no such file\nsecond line", "...")
+    store.queue.fail(claim_one(store.queue).lease, failure)
+    shown = text_of([trials_table(store.results.trials("exp1"))])
+    assert "[bold]no such file" in shown  # text, not a style
+    assert "second line" not in shown
+
+
+def test_a_trials_page_holds_curve_checkpoint_and_attempts(store: Store) -> None:
+    submit(store.queue, 1)
+    lease = claim_one(store.queue).lease
+    store.results.record(
+        [(lease, points_of(lease.trial_id, 0.9, 0.5, 0.1)), (lease, saved(lease.trial_id))]
+    )
+    store.queue.succeed(lease, success_of(lease.trial_id, 0.75))
+    row = store.results.trial(lease.trial_id)
+    shown = text_of(
+        trial_view(
+            row,
+            store.results.config(row.id),
+            attempts=store.results.attempts(row.id),
+            points=store.results.curves(trial_id=row.id),
+            checkpoints=store.results.checkpoints(row.id),
+        )
+    )
+    assert "exp1-0001  v1, seed 0: succeeded" in shown
+    assert "█▅▁ 0.9 to 0.1" in shown
+    assert "attempt  1: succeeded on w1" in shown
+    assert "saved    best: epoch 1, 123 B, best.pt" in shown
+    assert "val/accuracy 0.75" in shown
+
+
+def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
+    objective = Objective()
+    outcomes = [
+        Outcome("a", {}, {"val/accuracy": 0.9, "test/accuracy": 0.8}),
+        Outcome("b", {}, {}),
+    ]
+    shown = text_of(leaderboard_view("grid", objective, rank(outcomes, objective)))
+    assert "One seed tells nothing of the spread" in shown
+    assert "1 variants lack the result of some seeds" in shown
+    assert "no result" in shown
+
+
+def test_pace_is_unknown_until_a_trial_has_ended(store: Store) -> None:
+    submit(store.queue, 4)
+    (overview,) = store.results.overviews()
+    assert pace(overview) == (None, None)
+    lease = claim_one(store.queue).lease
+    store.clock.seconds += 30
+    store.queue.succeed(lease, success_of(lease.trial_id))
+    (overview,) = store.results.overviews()
+    assert pace(overview) == (2.0, 90.0)
+    assert progress_text(overview) == (
+        "1 of 4 trials, 2 a minute, 1 min 30 s left, best val/accuracy 0.9 (v1, seed 0)"
+    )
+
+
+def test_progress_off_a_terminal_is_lines_without_repetition(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(store.queue, 1)
+    with ProgressView() as view:
+        view.show(store.results.overviews()[0])
+        view.show(store.results.overviews()[0])
+        lease = claim_one(store.queue).lease
+        store.clock.seconds += 1
+        store.queue.succeed(lease, success_of(lease.trial_id))
+        view.show(store.results.overviews()[0])
+        view.show_mirror(3)
+        view.show_mirror(2)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "starting workers",
+        "1 of 1 trials, 60 a minute, best val/accuracy 0.9 (v1, seed 0)",
+        "telling MLflow: 3 runs and models left",
+    ]
+
+
+def test_the_log_names_each_experiment_that_moves(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(store.queue, 1)
+    log = ProgressLog()
+    log.show(store.results.overviews())
+    lease = claim_one(store.queue).lease
+    store.queue.succeed(lease, success_of(lease.trial_id))
+    log.show(store.results.overviews())
+    log.show(store.results.overviews())
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "grid: 0 of 1 trials"
+    assert said[1].startswith("grid: 1 of 1 trials")
+    assert len(said) == 2

@@ -1,0 +1,95 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import trainyard as ty
+from experiments.errors import WaitTimeoutError
+from trainyard.api import git_commit
+
+SPEC = "name: one\nparameters: {model: mlp, lr: 0.1}\nseeds: 2\n"
+
+PUBLIC = [
+    "NotFoundError",
+    "SpecError",
+    "StoreError",
+    "TrainyardError",
+    "WaitTimeoutError",
+    "__version__",
+    "curves",
+    "leaderboard",
+    "load_model",
+    "plan",
+    "run",
+    "submit",
+    "trials",
+    "wait",
+]
+
+
+def test_the_public_names_are_these_and_all_exist() -> None:
+    assert sorted(ty.__all__) == PUBLIC
+    assert all(getattr(ty, name) is not None for name in PUBLIC)
+    with pytest.raises(AttributeError, match="no attribute 'fly'"):
+        ty.fly  # noqa: B018 - the access is the test
+
+
+def test_submit_takes_text_a_path_or_values_and_is_idempotent(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(SPEC)
+    values = {"name": "one", "parameters": {"model": "mlp", "lr": 0.1}, "seeds": 2}
+    done = [ty.submit(spec) for spec in (SPEC, path, str(path), values)]
+    assert [each.new for each in done] == [True, False, False, False]
+    assert len({each.experiment_id for each in done}) == 1
+    assert (done[0].name, done[0].num_trials) == ("one", 2)
+    assert str(home) in done[0].store
+
+
+def test_a_changed_spec_of_the_same_name_is_another_experiment_and_the_name_means_it(
+    home: Path,
+) -> None:
+    first = ty.submit(SPEC)
+    second = ty.submit(SPEC.replace("0.1", "0.2"))
+    assert second.new
+    assert first.experiment_id != second.experiment_id
+    assert list(ty.trials("one")["lr"]) == [0.2, 0.2]
+    assert list(ty.trials(first.experiment_id)["lr"]) == [0.1, 0.1]
+    assert home.is_dir()
+
+
+def test_plan_writes_nothing(home: Path) -> None:
+    assert len(ty.plan(SPEC).trials) == 2
+    assert not home.exists()
+
+
+def test_wait_ends_when_its_time_is_up(home: Path) -> None:
+    ty.submit(SPEC)
+    with pytest.raises(WaitTimeoutError, match="one: 2 trials are still open after 0 s"):
+        ty.wait("one", timeout_seconds=0)
+    assert home.is_dir()
+
+
+def test_an_unknown_experiment_is_not_found(home: Path) -> None:
+    with pytest.raises(ty.NotFoundError, match="no store yet"):
+        ty.trials("one")
+    ty.submit(SPEC)
+    with pytest.raises(ty.NotFoundError, match="two"):
+        ty.trials("two")
+    assert home.is_dir()
+
+
+def test_the_commit_is_that_of_the_specs_repository(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    assert git_commit(spec) is None
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    git("init", "-q")
+    assert git_commit(spec) is None
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    assert git_commit(spec) == git("rev-parse", "HEAD")
