@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from dashboards.numbers import duration_text, value_text
 from dashboards.pace import pace
@@ -23,6 +24,10 @@ _LINE_SECONDS: Final = 10.0
 
 def progress_text(overview: Overview) -> str:
     """Say in one line how an experiment stands."""
+    return ", ".join(part for part in (_counts_text(overview), _best_text(overview)) if part)
+
+
+def _counts_text(overview: Overview) -> str:
     counts = overview.counts
     ended = overview.experiment.num_trials - overview.num_open
     parts = [f"{ended} of {overview.experiment.num_trials} trials"]
@@ -35,12 +40,15 @@ def progress_text(overview: Overview) -> str:
         parts.append(f"{per_minute:.0f} a minute")
     if left:
         parts.append(f"{duration_text(left)} left")
-    best = overview.best
-    if best is not None and best.objective_value is not None:
-        metric = overview.experiment.objective.metric
-        value = value_text(best.objective_value)
-        parts.append(f"best {metric} {value} ({best.variant}, seed {best.seed})")
     return ", ".join(parts)
+
+
+def _best_text(overview: Overview) -> str:
+    best = overview.best
+    if best is None or best.objective_value is None:
+        return ""
+    metric = overview.experiment.objective.metric
+    return f"best {metric} {value_text(best.objective_value)} ({best.variant}, seed {best.seed})"
 
 
 class ProgressLog:
@@ -123,12 +131,15 @@ class ProgressView:
 
 
 class _Bar:
+    """A bar with counts beside it, and the best trial so far below."""
+
     def __init__(self, screen: Console) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=30), TextColumn("{task.description}"), console=screen
+            BarColumn(bar_width=24), TextColumn("{task.description}", markup=False), console=screen
         )
         self._task: TaskID = self._progress.add_task("starting workers", total=None)
-        self.live: Live = self._progress.live
+        self._best = Text(no_wrap=True, overflow="ellipsis")
+        self.live = Live(Group(self._progress, self._best), console=screen)
 
     def update(self, overview: Overview) -> None:
         total = overview.experiment.num_trials
@@ -137,8 +148,9 @@ class _Bar:
             self._task,
             total=None if waiting else total,
             completed=total - overview.num_open,
-            description=escape("starting workers" if waiting else progress_text(overview)),
+            description="starting workers" if waiting else _counts_text(overview),
         )
+        self._best.plain = _best_text(overview)
 
     def note(self, text: str) -> None:
-        self._progress.update(self._task, description=escape(text))
+        self._best.plain = text

@@ -72,7 +72,7 @@ def work_on(
             )
             shown.show(glance.now()[0])
             if not finished:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt("what is finished is kept; the same command goes on")
             orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=shown.show_mirror)
         return glance.now()[0]
 

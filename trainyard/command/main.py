@@ -100,8 +100,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
+    except (click.Abort, KeyboardInterrupt) as interruption:
+        say(f"interrupted: {interruption}" if str(interruption) else "interrupted")
         return INTERRUPTED
     except SpecError as error:
         count = len(error.faults)
