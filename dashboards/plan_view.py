@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from dashboards.numbers import bytes_text, duration_text, value_text
+from dashboards.numbers import bytes_text, value_text
 from dashboards.tables import plain_table
 from experiments.architecture import Architecture
 from experiments.geometry import shape_text
@@ -18,7 +18,7 @@ _MOST_EXCLUDED = 10
 
 def plan_view(plan: Plan, *, layers: bool) -> Iterator[RenderableType]:
     """Show a plan; with `layers`, each network layer by layer."""
-    data, config = plan.data, plan.trials[0].config
+    data = plan.data
     seeds = len({trial.seed for trial in plan.trials})
     yield (
         f"[bold]{plan.experiment.name}[/bold]  {len(plan.variants)} variants x {seeds} seeds = "
@@ -26,8 +26,8 @@ def plan_view(plan: Plan, *, layers: bool) -> Iterator[RenderableType]:
     )
     yield (
         f"data    {data.name} {shape_text(data.image_shape)}, {len(data.class_names)} classes: "
-        f"{data.num_train:,} images to train and validate ({config.data.val_fraction:.0%} held "
-        f"out), {data.num_test:,} to test"
+        f"{plan.num_train:,} images to train, {plan.num_val:,} to validate, "
+        f"{data.num_test:,} to test"
     )
     yield from _varying(plan)
     yield _networks(plan.architectures)
@@ -95,7 +95,5 @@ def _remarks(plan: Plan) -> Iterator[RenderableType]:
         yield f"merged  {plan.num_merged} variants that were equal to others"
     for warning in plan.warnings:
         yield f"[yellow]note[/yellow]    {escape(warning)}"
-    seconds = plan.estimate.seconds
-    time = "no finished trials to go by yet" if seconds is None else duration_text(seconds)
     memory = bytes_text(plan.estimate.peak_memory_bytes)
-    yield f"cost    time: {time}; memory: {memory} a worker beside Python and torch"
+    yield f"cost    no estimate of time yet; memory: {memory} a worker beside Python and torch"

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 
 from experiments.compound_kinds import Nullable, Pair
 from experiments.errors import DatasetError
+from experiments.fields import NoOptions
 from experiments.image_folder import confined, folder_digest, image_size, list_images
 from experiments.kinds import INVALID, Faults, Integer, Kind, Schema, Text, nearest
 from experiments.source import Node
@@ -70,11 +71,6 @@ class FolderPath(Kind):
     def schema(self) -> Schema:
         """Give `{"type": "string"}`."""
         return {"type": "string", "minLength": 1, "maxLength": 1000}
-
-
-@dataclass(frozen=True, slots=True)
-class NoOptions:
-    """The options of a data set that has none."""
 
 
 @dataclass(frozen=True, slots=True)

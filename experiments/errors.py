@@ -4,7 +4,8 @@
     ├── SpecError               the spec is wrong; nothing was written
     ├── NotFoundError           no experiment, trial or file of that name
     ├── DatasetError            a data set cannot be had, or is not what it should be
-    │   └── DatasetChecksumError    its bytes are not the bytes that were promised
+    │   ├── DatasetChecksumError    its bytes are not the bytes that were promised
+    │   └── DatasetUnavailableError it cannot be had now; a later try may get it
     ├── StoreError              the SQL store or the cluster cannot be used
     │   ├── StoreVersionError       the store was written by another version
     │   └── StoreBusyError          another orchestrator holds the store
@@ -18,6 +19,8 @@ carries the exit code with which the command line ends.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
+
+from experiments.printable import printable
 
 
 class TrainyardError(Exception):
@@ -39,13 +42,19 @@ class Fault:
     """One thing that is wrong with a spec.
 
     `path` is the field's path in the spec (`parameters.lr`), empty for the whole.
-    `position` is None where the spec was given as Python values, not as text.
+    `position` is None where the spec was given as Python values, not as text. The texts are
+    kept printable, one line each: a spec's own words stand in them.
     """
 
     source: str
     position: Position | None
     path: str
     message: str
+
+    def __post_init__(self) -> None:
+        """Write out what would steer a terminal."""
+        for name in ("source", "path", "message"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         """Render as `file:line:column: path: message`."""
@@ -79,6 +88,10 @@ class DatasetError(TrainyardError):
 
 class DatasetChecksumError(DatasetError):
     """A data set's bytes are not the bytes that were promised."""
+
+
+class DatasetUnavailableError(DatasetError):
+    """A data set cannot be downloaded or written now; a later try may get it."""
 
 
 class StoreError(TrainyardError):

@@ -39,6 +39,11 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The record without keys: options of a network or a data set that has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Record(Kind):
     """A mapping with known keys, given as an instance of a dataclass.
 

@@ -9,6 +9,7 @@ from experiments.activations import ACTIVATIONS, LATER_ACTIVATIONS
 from experiments.compatibility import LATER_LOSSES, LOSSES
 from experiments.fields import REQUIRED
 from experiments.kinds import Choice, Faults, Integer, Kind, Number, Schema
+from experiments.printable import number_text
 from experiments.source import Node
 
 Point = Mapping[str, Any]
@@ -122,14 +123,9 @@ HYPERPARAMETERS: Final[Mapping[str, Hyperparameter]] = {
 def matches(key: str, wanted: Any, value: Any) -> bool:
     """Say whether a value is the one meant in `when` or `exclude`.
 
-    A model matches by name, or by the options that are given; everything else by equality.
+    A model is matched by a `ModelPattern`, everything else by equality.
     """
-    if key != "model":
-        return bool(value == wanted)
-    if isinstance(wanted, str):
-        return wanted in (value.name, value.label)
-    given = {"name": value.name, **value.options}
-    return all(name in given and given[name] == option for name, option in wanted.items())
+    return bool(wanted.matches(value) if key == "model" else value == wanted)
 
 
 def scalar(key: str, value: Any) -> str | int | float | bool:
@@ -141,4 +137,4 @@ def scalar(key: str, value: Any) -> str | int | float | bool:
 def describe(key: str, value: Any) -> str:
     """Give a value as it stands in a variant's label: names bare, numbers with their key."""
     shown = scalar(key, value)
-    return shown if isinstance(shown, str) else f"{key}={shown:g}"
+    return shown if isinstance(shown, str) else f"{key}={number_text(shown)}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from experiments.errors import DatasetError
+from experiments.printable import printable
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 _LAYOUT: Final = "an image folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
@@ -47,11 +48,15 @@ def confined(path: str, *, root: Path) -> Path:
     Raises:
         DatasetError: It is no folder, or it lies outside the root.
     """
-    base = root.resolve()
-    folder = (base / path).resolve()
+    try:
+        base = root.resolve()
+        folder = (base / path).resolve()
+        is_folder = folder.is_dir()
+    except (OSError, RuntimeError) as error:  # the latter for links in a circle
+        raise DatasetError(f"image_folder: path {path!r} cannot be read: {error}") from error
     if not folder.is_relative_to(base):
         raise DatasetError(f"image_folder: path {path!r} leads out of the data root {base}")
-    if not folder.is_dir():
+    if not is_folder:
         raise DatasetError(f"image_folder: no folder {folder} (path {path!r} below the data root)")
     return folder
 
@@ -60,9 +65,14 @@ def list_images(folder: Path) -> FolderListing:
     """List the images of both splits and check that their classes agree.
 
     Raises:
-        DatasetError: A split is missing or has no images, or the classes differ.
+        DatasetError: A split is missing, has no images or cannot be read, a name in it is not
+            UTF-8, or the classes differ.
     """
-    splits = {split: _scan_split(folder, split) for split in ("train", "test")}
+    try:
+        splits = {split: _scan_split(folder, split) for split in ("train", "test")}
+    except OSError as error:
+        place = error.filename or folder
+        raise DatasetError(f"image_folder: {place} cannot be read: {error.strerror}") from error
     names = sorted(splits["train"])
     if set(names) != set(splits["test"]):
         raise DatasetError(
@@ -86,7 +96,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"image_folder: {path} cannot be read as an image: {error}") from error
 
 
@@ -119,10 +129,22 @@ def _scan_split(folder: Path, split: str) -> Mapping[str, list[str]]:
             images = [f.name for f in found if f.name.lower().endswith(IMAGE_SUFFIXES)]
             if not images:
                 raise DatasetError(f"image_folder: {entry.path} has no images; {_LAYOUT}")
-            classes[entry.name] = [f"{split}/{entry.name}/{name}" for name in images]
+            classes[entry.name] = [_path_of(split, entry.name, name) for name in images]
     if not classes:
         raise DatasetError(f"image_folder: {folder / split} has no class folders; {_LAYOUT}")
     return classes
+
+
+def _path_of(split: str, class_name: str, name: str) -> str:
+    """Give an image's path; it must be text, for the digest and for the order hash it."""
+    path = f"{split}/{class_name}/{name}"
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"image_folder: the name {printable(path)} is not UTF-8; rename the file or folder"
+        ) from error
+    return path
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

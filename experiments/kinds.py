@@ -67,7 +67,7 @@ def show(node: Node) -> str:
     elif value is None:
         text = "nothing"
     elif isinstance(value, float) and not math.isfinite(value):
-        text = "." + str(value).replace("-", "")
+        text = str(value).replace("inf", ".inf").replace("nan", ".nan")
     else:
         text = str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from experiments.compound_kinds import ListOf
+from experiments.fields import NoOptions
 from experiments.geometry import Shape
 from experiments.kinds import Choice, Flag, Integer, Number
 from experiments.layers import MAX_UNITS, BatchNorm, Flatten, Linear
@@ -39,11 +40,6 @@ _BOTTLENECK_FROM: Final = 50
 _BOTTLENECK_EXPANSION: Final = 4
 
 _Width = Annotated[float, Number(above=0, maximum=16), "factor for all numbers of channels"]
-
-
-@dataclass(frozen=True, slots=True)
-class NoOptions:
-    """Options of a network that has none."""
 
 
 @dataclass(frozen=True, slots=True)

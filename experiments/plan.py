@@ -7,13 +7,13 @@ would make a trial fail for certain is found here, before any compute is spent.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from experiments import zoo
-from experiments.architecture import Architecture
+from experiments.architecture import Architecture, LayerSummary
 from experiments.compatibility import head_size
 from experiments.datasets import DatasetFacts, facts, split_sizes
 from experiments.errors import DatasetError
@@ -21,6 +21,7 @@ from experiments.geometry import ShapeError
 from experiments.hyperparameters import HYPERPARAMETERS, scalar
 from experiments.kinds import Faults
 from experiments.records import (
+    SEMANTICS_VERSION,
     DataConfig,
     Experiment,
     OptimizerConfig,
@@ -35,6 +36,8 @@ from experiments.spec import Spec
 _FLOAT_BYTES: Final = 4
 _OPTIMIZER_STATES: Final = {"sgd": 1, "adam": 2, "adamw": 2}
 """Numbers that an optimizer keeps per weight."""
+_NO_LAYERS: Final = Architecture("", (), ())
+"""Stands in for a network where its digest is known: writing it out takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would run, in the order in which it would."""
+    """What would run, in the order in which it would.
+
+    `num_train` and `num_val` count the images of the two splits, after `data.limit`.
+    """
 
     experiment: Experiment
     variants: tuple[Variant, ...]
@@ -62,6 +68,8 @@ class Plan:
     num_merged: int
     warnings: tuple[str, ...]
     data: DatasetFacts
+    num_train: int
+    num_val: int
     estimate: Estimate
 
 
@@ -108,23 +116,55 @@ def make_plan(spec: Spec, *, data_root: Path, capacity: Resources | None = None)
         num_merged=expansion.num_merged,
         warnings=expansion.warnings,
         data=data,
-        estimate=Estimate(None, max(_memory_bytes(trial.config) for trial in trials)),
+        num_train=planner.num_train,
+        num_val=planner.num_val,
+        estimate=Estimate(None, planner.peak_memory_bytes),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """A built network and what the plan needs of its arithmetic, worked out once.
+
+    `digest` is of its layers; `num_activations` counts one example's, in all layers;
+    `needs_two` names the first batch norm that cannot take a batch of one.
+    """
+
+    architecture: Architecture
+    digest: str
+    parameters: int
+    num_activations: int
+    needs_two: str | None
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> "_Network":
+        """Do the arithmetic."""
+        trace = architecture.trace()
+        return cls(
+            architecture,
+            digest=_digest(architecture.to_data()["layers"]),
+            parameters=sum(layer.parameters for layer in trace),
+            num_activations=sum(math.prod(layer.output_shape) for layer in trace),
+            needs_two=_needs_two_values(trace),
+        )
+
+
 class _Planner:
-    """Turns variants into trials, building each distinct network once."""
+    """Turns variants into trials, building each distinct network once.
+
+    `peak_memory_bytes` is that of the largest trial listed so far.
+    """
 
     def __init__(self, spec: Spec, data: DatasetFacts, faults: Faults) -> None:
         self._spec = spec
         self._facts = data
         self._faults = faults
         self._id = _experiment_id(spec, data)
-        self._num_train, self._num_val = split_sizes(
+        self.num_train, self.num_val = split_sizes(
             data.num_train, val_fraction=spec.data.val_fraction, limit=spec.data.limit
         )
-        self._built: dict[tuple[Any, ...], Architecture | None] = {}
-        self._digests: dict[int, str] = {}
+        self.peak_memory_bytes = 0
+        self._built: dict[tuple[Any, ...], _Network | None] = {}
 
     def trials(self, expansion: Expansion) -> tuple[Trial, ...]:
         """List all trials, variant by variant, seed by seed."""
@@ -133,35 +173,38 @@ class _Planner:
         if not expansion.variants and not self._faults:
             self._faults.add_once(None, "parameters", "no variant is left to train")
         for variant in expansion.variants:
-            architecture = self._architecture(variant)
-            if architecture is None or not self._batch_fits(variant, architecture):
+            network = self._network(variant)
+            if network is None or not self._batch_fits(variant, network):
                 continue
-            for seed in self._spec.seeds:
-                number = len(trials) + 1
-                trials.append(self._trial(variant, architecture, seed, number))
+            trials += self._trials(variant, network, first_number=len(trials) + 1)
+            memory = _memory_bytes(trials[-1].config, network)
+            self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
         return tuple(trials)
 
     def architectures_by_label(self, variants: tuple[Variant, ...]) -> dict[str, Architecture]:
         """Give one built network for each model, by the model's label."""
         found: dict[str, Architecture] = {}
         for variant in variants:
-            built = self._architecture(variant)
+            built = self._network(variant)
             if built is not None:
-                found.setdefault(variant.value("model").label, built)
+                found.setdefault(variant.value("model").label, built.architecture)
         return found
 
-    def _trial(self, variant: Variant, architecture: Architecture, seed: int, number: int) -> Trial:
-        config = self._config(variant, architecture, seed)
+    def _trials(self, variant: Variant, network: _Network, *, first_number: int) -> Iterator[Trial]:
+        """List a variant's trials, one for each seed."""
         params = {key: scalar(key, setting.value) for key, setting in variant.settings.items()}
-        return Trial(
-            id=f"{self._id[:8]}-{number:04d}",
-            number=number,
-            variant=variant.label,
-            seed=seed,
-            params=params,
-            config=config,
-            content_key=self._content_key(config),
-        )
+        config = self._config(variant, network.architecture, self._spec.seeds[0])
+        keyed = _content(config, network)
+        for number, seed in enumerate(self._spec.seeds, start=first_number):
+            yield Trial(
+                id=f"{self._id[:8]}-{number:04d}",
+                number=number,
+                variant=variant.label,
+                seed=seed,
+                params=params,
+                config=replace(config, seed=seed),
+                content_key=_digest({**keyed, "seed": seed}),
+            )
 
     def _config(self, variant: Variant, architecture: Architecture, seed: int) -> TrialConfig:
         spec, get = self._spec, variant.value
@@ -190,20 +233,21 @@ class _Planner:
             precision=spec.execution.precision,
         )
 
-    def _architecture(self, variant: Variant) -> Architecture | None:
+    def _network(self, variant: Variant) -> _Network | None:
         model = variant.settings["model"]
         activation = variant.value("activation", "relu")
         dropout = variant.value("dropout", 0.0)
         key = (repr(model.value.to_data()), activation, dropout)
         if key not in self._built:
             try:
-                self._built[key] = zoo.build(
+                architecture = zoo.build(
                     model.value,
                     input_shape=self._facts.image_shape,
                     outputs=head_size(self._spec.task, len(self._facts.class_names)),
                     activation=activation,
                     dropout=dropout,
                 )
+                self._built[key] = _Network.of(architecture)
             except ShapeError as error:
                 where = f"on {self._facts.name}: "
                 self._faults.add_once(model.node, model.path, where + str(error))
@@ -211,17 +255,17 @@ class _Planner:
         return self._built[key]
 
     def _check_split(self) -> None:
-        if min(self._num_train, self._num_val) < 1:
+        if min(self.num_train, self.num_val) < 1:
             fraction = self._spec.data.val_fraction
             message = (
-                f"val_fraction {fraction:g} of {self._num_train + self._num_val} images leaves "
-                f"{self._num_train} to train and {self._num_val} to validate; both need one"
+                f"val_fraction {fraction:g} of {self.num_train + self.num_val} images leaves "
+                f"{self.num_train} to train and {self.num_val} to validate; both need one"
             )
             self._faults.add_once(self._spec.data.node, "data", message)
 
-    def _batch_fits(self, variant: Variant, architecture: Architecture) -> bool:
+    def _batch_fits(self, variant: Variant, network: _Network) -> bool:
         batch = variant.settings["batch_size"]
-        message = self._batch_fault(batch.value, architecture)
+        message = self._batch_fault(batch.value, network)
         if message is None:
             return True
         if batch.node is None:
@@ -229,29 +273,17 @@ class _Planner:
         self._faults.add_once(batch.node, batch.path or "batch_size", message)
         return False
 
-    def _batch_fault(self, batch_size: int, architecture: Architecture) -> str | None:
-        if batch_size > self._num_train:
-            return f"the batch is larger than the data: {batch_size} > {self._num_train} images"
-        lone = batch_size == 1 or self._num_train % batch_size == 1
-        if lone and (layer := _needs_two_values(architecture)) is not None:
+    def _batch_fault(self, batch_size: int, network: _Network) -> str | None:
+        if batch_size > self.num_train:
+            return f"the batch is larger than the data: {batch_size} > {self.num_train} images"
+        lone = batch_size == 1 or self.num_train % batch_size == 1
+        if lone and network.needs_two is not None:
             return (
-                f"{self._num_train} images in batches of {batch_size} leave a batch of one, of "
-                f"which batch_norm ({architecture.name}, layer {layer}) cannot take a variance"
+                f"{self.num_train} images in batches of {batch_size} leave a batch of one, of "
+                f"which batch_norm ({network.architecture.name}, layer {network.needs_two}) "
+                "cannot take a variance"
             )
         return None
-
-    def _content_key(self, config: TrialConfig) -> str:
-        """Hash everything that decides the numbers; the network's part is hashed once."""
-        identity = id(config.architecture)
-        if identity not in self._digests:
-            self._digests[identity] = _digest(config.architecture.to_data()["layers"])
-        return _digest(
-            {
-                **config.to_data(),
-                "data": {**config.to_data()["data"], "name": None, "options": None},
-                "architecture": self._digests[identity],
-            }
-        )
 
 
 def _check_capacity(spec: Spec, capacity: Resources | None, faults: Faults) -> None:
@@ -277,10 +309,31 @@ def _check_size(spec: Spec, faults: Faults) -> None:
 
 
 def _experiment_id(spec: Spec, data: DatasetFacts) -> str:
-    """Hash the spec (the order of its parameters counts, comments do not) and its data."""
+    """Hash the spec (the order of its parameters counts, comments do not) and its data.
+
+    An upgrade that trains to other numbers makes another experiment of the same spec.
+    """
     plain = {key: value for key, value in spec.plain.items() if key != "description"}
-    text = json.dumps({"data": data.digest, **dict(sorted(plain.items()))}, ensure_ascii=False)
+    identity = {
+        "semantics": SEMANTICS_VERSION,
+        "data": data.digest,
+        "spec": dict(sorted(plain.items())),
+    }
+    text = json.dumps(identity, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _content(config: TrialConfig, network: _Network) -> dict[str, Any]:
+    """Give what a content key hashes: everything that decides the numbers.
+
+    A data set counts by its digest and a network by that of its layers, not by their names.
+    """
+    data = replace(config, architecture=_NO_LAYERS).to_data()
+    return {
+        **data,
+        "data": {**data["data"], "name": None, "options": None},
+        "architecture": network.digest,
+    }
 
 
 def _digest(value: Any) -> str:
@@ -290,17 +343,15 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _needs_two_values(architecture: Architecture) -> str | None:
+def _needs_two_values(trace: Iterable[LayerSummary]) -> str | None:
     """Name the first batch norm over single values a channel, which one image cannot feed."""
-    for layer in architecture.trace():
+    for layer in trace:
         if layer.kind == "batch_norm" and math.prod(layer.output_shape[1:]) == 1:
             return layer.path
     return None
 
 
-def _memory_bytes(config: TrialConfig) -> int:
-    trace = config.architecture.trace()
-    activations = sum(math.prod(layer.output_shape) for layer in trace)
-    numbers = config.architecture.parameters * (2 + _OPTIMIZER_STATES[config.optimizer.name])
-    numbers += 2 * config.batch_size * activations
+def _memory_bytes(config: TrialConfig, network: _Network) -> int:
+    numbers = network.parameters * (2 + _OPTIMIZER_STATES[config.optimizer.name])
+    numbers += 2 * config.batch_size * network.num_activations
     return numbers * _FLOAT_BYTES

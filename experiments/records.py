@@ -104,7 +104,7 @@ class FailureKind(StrEnum):
     NOT_FINITE = "not_finite"
     """The loss became infinite or not a number."""
     DATA = "data"
-    """The data set could not be had or did not match its digest."""
+    """The data set is not what it should be (one that cannot be had now is an `error`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How an experiment's trials are run; nothing here changes a result."""
+    """How an experiment's trials are run; of this, only `precision` changes a result."""
 
     timeout: Annotated[
         float | None, Nullable(Duration()), "longest time for one attempt; null for none"
@@ -329,7 +329,11 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class MetricPoint:
-    """One measured number. `epoch` and `step` count what was finished; time is Unix ms."""
+    """One measured number; time is Unix ms.
+
+    `step` counts the finished steps. `epoch` counts the finished epochs; the point of a single
+    step (`train/batch_loss`) carries the epoch under way.
+    """
 
     metric: str
     epoch: int

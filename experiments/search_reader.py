@@ -5,11 +5,13 @@ own line; `search_space.py` then expands what is left.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from experiments.hyperparameters import HYPERPARAMETERS
 from experiments.kinds import INVALID, Faults, Schema, Text, nearest, show
+from experiments.model_patterns import read_model_pattern
+from experiments.printable import printable
 from experiments.search_space import (
     Axis,
     Condition,
@@ -29,11 +31,12 @@ _NO_GRID: Final = Axis((), ())
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An axis and where it was written."""
+    """An axis and where it was written; `when` is its condition, not yet read."""
 
     axis: Axis
     entry: Entry
     path: str
+    when: Node | None = None
 
 
 def read_search_space(entries: Mapping[str, Entry], faults: Faults) -> SearchSpace:
@@ -41,9 +44,10 @@ def read_search_space(entries: Mapping[str, Entry], faults: Faults) -> SearchSpa
     reader = _Reader(faults)
     defaults = reader.settings(entries.get("defaults"))
     placed = [*reader.parameters(entries.get("parameters")), *reader.zips(entries.get("zip"))]
+    include = reader.inclusions(entries.get("include"))
+    placed = [reader.conditioned(item) for item in placed]  # all models are known by now
     reader.refuse_doubled_keys(placed)
     reader.refuse_circles(placed)
-    include = reader.inclusions(entries.get("include"))
     axes = tuple(item.axis for item in placed)
     if include and not axes:
         axes = (_NO_GRID,)
@@ -55,6 +59,7 @@ class _Reader:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._models: dict[str, Any] = {}
+        self._written_out: set[str] = set()
 
     def settings(self, entry: Entry | None) -> dict[str, Setting]:
         """Read `defaults`: one value for each hyperparameter."""
@@ -71,12 +76,9 @@ class _Reader:
             if not self._is_hyperparameter(parameter, path):
                 continue
             values, when = self._form(parameter.value, path)
-            if values is None:
-                continue
-            points = tuple(
-                {parameter.key: setting} for setting in self._values(parameter.key, values, path)
-            )
-            yield _Placed(Axis((parameter.key,), points, when), parameter, path)
+            settings = self._values(parameter.key, values, path) if values is not None else ()
+            points = tuple({parameter.key: setting} for setting in settings)
+            yield _Placed(Axis((parameter.key,), points), parameter, path, when)
 
     def zips(self, entry: Entry | None) -> Iterator[_Placed]:
         """Read `zip`: each item is an axis of several hyperparameters."""
@@ -85,19 +87,21 @@ class _Reader:
             if not self._is_mapping(group, path):
                 continue
             columns: dict[str, list[Setting]] = {}
+            lengths: dict[str, int] = {}
             for item in group.value:
                 where = join(path, item.key)
                 if self._is_hyperparameter(item, where):
                     columns[item.key] = list(
                         self._values(item.key, item.value, where, distinct=False)
                     )
-            lengths = {key: len(values) for key, values in columns.items()}
+                    lengths[item.key] = len(_listed(item.value))
             if len(set(lengths.values())) > 1:
                 said = ", ".join(f"{key} has {length}" for key, length in lengths.items())
                 self._faults.add(group, path, f"lists that vary together are equally long: {said}")
                 continue
+            # Where a value was at fault, the columns fall short; the spec is refused anyway.
             points = tuple(
-                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=False)
             )
             if group.value and columns:
                 yield _Placed(Axis(tuple(columns), points), group.value[0], path)
@@ -112,8 +116,7 @@ class _Reader:
             if not item.value:
                 self._faults.add(item, path, "an empty entry would exclude every variant")
                 continue
-            text = ", ".join(f"{key}={_shown(e.value)}" for key, e in item.entries().items())
-            found.append(Exclusion(self._condition(item, path), text))
+            found.append(Exclusion(self._condition(item, path), _condition_text(item)))
         return tuple(found)
 
     def inclusions(self, entry: Entry | None) -> tuple[Inclusion, ...]:
@@ -129,13 +132,24 @@ class _Reader:
             if "label" in item.entries():
                 place = item.entries()["label"].value
                 label = Text().read(place, f"{path}.label", self._faults)
-                if label in labels:
+                if label is INVALID:
+                    label = None
+                elif label in labels:
                     message = f"the label {label!r} is taken by {labels[label]}"
                     self._faults.add(place, f"{path}.label", message)
-                labels[label] = path
+                else:
+                    labels[label] = path
             point = dict(self._settings(Node("mapping", own, item.position), path))
             found.append(Inclusion(point, label, item, path))
         return tuple(found)
+
+    def conditioned(self, placed: _Placed) -> _Placed:
+        """Read an axis's condition; the models that it may name must be known."""
+        when, path = placed.when, f"{placed.path}.when"
+        if when is None or not self._is_mapping(when, path):
+            return placed
+        axis = replace(placed.axis, when=self._condition(when, path), text=_condition_text(when))
+        return replace(placed, axis=axis)
 
     def refuse_doubled_keys(self, placed: Sequence[_Placed]) -> None:
         """Refuse a hyperparameter that varies in two places."""
@@ -160,7 +174,7 @@ class _Reader:
                 return
             waiting = [item for item in waiting if item not in ready]
 
-    def _form(self, node: Node, path: str) -> tuple[Node | None, Condition | None]:
+    def _form(self, node: Node, path: str) -> tuple[Node | None, Node | None]:
         """Split `{values: [...], when: {...}}`; a bare value or list is `values`."""
         keys = node.entries().keys() if node.kind == "mapping" else ()
         ranges = [key for key in _RANGE_KEYS if key in keys]
@@ -177,13 +191,10 @@ class _Reader:
                 known = ", ".join(_FORM_KEYS)
                 message = f"unknown key {key!r}{nearest(key, _FORM_KEYS)}; known keys: {known}"
                 self._faults.add(entry, join(path, key), message)
-        when = None
-        if "when" in entries and self._is_mapping(entries["when"].value, f"{path}.when"):
-            when = self._condition(entries["when"].value, f"{path}.when")
         if "values" not in entries:
             self._faults.add(node, path, "the key 'values' is missing")
-            return None, None
-        return entries["values"].value, when
+        values, when = (entries[key].value if key in entries else None for key in _FORM_KEYS)
+        return values, when
 
     def _values(
         self, key: str, node: Node, path: str, *, distinct: bool = True
@@ -191,7 +202,7 @@ class _Reader:
         if node.kind == "list" and not node.items():
             self._faults.add(node, path, "an empty list: give at least one value")
         seen: dict[Any, int] = {}
-        for index, item in enumerate(node.items() if node.kind == "list" else (node,)):
+        for index, item in enumerate(_listed(node)):
             place = f"{path}[{index}]" if node.kind == "list" else path
             value = self._value(key, item, place)
             if value is INVALID:
@@ -216,31 +227,33 @@ class _Reader:
     def _value(self, key: str, node: Node, path: str) -> Any:
         """Read one value; two different networks must not go by one name."""
         value = HYPERPARAMETERS[key].kind.read(node, path, self._faults)
-        if key != "model" or value is INVALID:
+        if key != "model":
             return value
+        self._written_out |= _written_out(node)
+        if value is INVALID:
+            return INVALID
         if self._models.setdefault(value.label, value_key(value)) != value_key(value):
             message = f"another network is called {value.label!r} already; name this one otherwise"
             return self._faults.add(node, path, message)
         return value
 
-    def _condition(self, node: Node, path: str) -> dict[str, tuple[Any, ...]]:
-        """Read `key: value` or `key: [values]`; a model is matched as it is written."""
+    def _condition(self, node: Node, path: str) -> Condition:
+        """Read `key: value` or `key: [values]`; a model may be meant by name or options."""
         condition: dict[str, tuple[Any, ...]] = {}
         for entry in node.value:
             where = join(path, entry.key)
             if not self._is_hyperparameter(entry, where):
                 continue
-            items = entry.value.items() if entry.value.kind == "list" else (entry.value,)
-            if entry.key == "model":
-                values = tuple(item.plain() for item in items)
-                if not all(isinstance(value, str | dict) for value in values):
-                    self._faults.add(entry.value, where, "a model's name, or a mapping of options")
-                    continue
-            else:
-                kind = HYPERPARAMETERS[entry.key].kind
-                values = tuple(kind.read(item, where, self._faults) for item in items)
-            condition[entry.key] = values
+            condition[entry.key] = tuple(
+                self._condition_value(entry.key, item, where) for item in _listed(entry.value)
+            )
         return condition
+
+    def _condition_value(self, key: str, node: Node, path: str) -> Any:
+        if key != "model":
+            return HYPERPARAMETERS[key].kind.read(node, path, self._faults)
+        own = self._written_out.union(self._models)
+        return read_model_pattern(node, path, self._faults, own=own)
 
     def _list(self, entry: Entry | None) -> tuple[Node, ...]:
         if entry is None:
@@ -266,6 +279,25 @@ class _Reader:
         message = f"unknown hyperparameter {entry.key!r}{meant}; known: {known}"
         self._faults.add(entry, path, message)
         return False
+
+
+def _listed(node: Node) -> tuple[Node, ...]:
+    """Give a list's items; a single value stands for a list of one."""
+    return node.items() if node.kind == "list" else (node,)
+
+
+def _written_out(node: Node) -> set[str]:
+    """Give the name of a network written out in the spec, even where its layers are at fault."""
+    entries = node.entries() if node.kind == "mapping" else {}
+    name = entries["name"].value.value if "name" in entries else None
+    return {name} if "layers" in entries and isinstance(name, str) else set()
+
+
+def _condition_text(node: Node) -> str:
+    """Say a condition to people."""
+    return printable(
+        ", ".join(f"{key}={_shown(entry.value)}" for key, entry in node.entries().items())
+    )
 
 
 def _shown(node: Node) -> str:

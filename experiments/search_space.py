@@ -4,6 +4,7 @@ The first parameter of the spec varies slowest, the last fastest; zip groups fol
 parameters; included points come last. Nothing here knows data, layers or seeds.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +27,23 @@ class Setting:
 
 Settings = Mapping[str, Setting]
 Condition = Mapping[str, tuple[Any, ...]]
-"""Hyperparameter -> the values of which one must hold."""
+"""Hyperparameter -> the values of which one must hold; `model` -> `ModelPattern`s."""
+
+_Key = tuple[tuple[str, Any], ...]
+"""What equal points share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What varies as one: a parameter alone, or the parameters of a zip group."""
+    """What varies as one: a parameter alone, or the parameters of a zip group.
+
+    `text` says the condition to people.
+    """
 
     keys: tuple[str, ...]
     points: tuple[Settings, ...]
     when: Condition | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +113,14 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A point, perhaps a variant; `inclusion` is None for one of the grid."""
+
     settings: Settings
-    label: str | None = None
+    inclusion: Inclusion | None = None
+
+    @property
+    def label(self) -> str | None:
+        return None if self.inclusion is None else self.inclusion.label
 
 
 def expand(space: SearchSpace, faults: Faults) -> Expansion:
@@ -115,51 +129,64 @@ def expand(space: SearchSpace, faults: Faults) -> Expansion:
     A hyperparameter that does not apply (momentum under adam) is no part of a variant, so
     points that differ in nothing else are merged. Points without a required value are faults.
     """
-    excluded: list[Settings] = []
-    reasons: list[str] = []
-    kept: dict[tuple[Any, ...], _Candidate] = {}
+    excluded: dict[_Key, tuple[Settings, str]] = {}
+    kept: dict[_Key, _Candidate] = {}
     num_merged = 0
     unused = {exclusion.text for exclusion in space.exclude}
-    for candidate in _candidates(space, faults):
+    idle = {axis.keys: axis for axis in space.axes if axis.when is not None}
+    for candidate in _candidates(space, faults, idle):
+        key = _key(candidate.settings)
         hit = next((e for e in space.exclude if _holds(e.condition, candidate.settings)), None)
-        if hit is not None and candidate.label is None:
+        if hit is not None and candidate.inclusion is None:
             unused.discard(hit.text)
-            excluded.append(candidate.settings)
-            reasons.append(f"exclude: {hit.text}")
-            continue
-        key = tuple(
-            (name, value_key(setting.value)) for name, setting in candidate.settings.items()
-        )
-        if key not in kept:
+            excluded[key] = candidate.settings, f"exclude: {hit.text}"
+        elif key not in kept:
             kept[key] = candidate
-            continue
-        num_merged += 1
-        if candidate.label and kept[key].label is None:
-            kept[key] = _Candidate(kept[key].settings, candidate.label)
+        else:
+            num_merged += 1
+            kept[key] = _merged(kept[key], candidate, faults)
     candidates = list(kept.values())
-    varying = _varying([c.settings for c in candidates] + excluded)
+    varying = _varying([c.settings for c in candidates] + [s for s, _ in excluded.values()])
     labels = _labels(candidates, varying)
     variants = tuple(
         Variant(number, label, candidate.settings)
         for number, (label, candidate) in enumerate(zip(labels, candidates, strict=True), start=1)
     )
     dropped = tuple(
-        Excluded(_label(settings, varying), reason)
-        for settings, reason in zip(excluded, reasons, strict=True)
+        Excluded(_label(settings, varying), reason) for settings, reason in excluded.values()
     )
-    return Expansion(variants, dropped, num_merged, tuple(_warnings(space, candidates, unused)))
+    warnings = (*_idle_warnings(idle), *_warnings(space, candidates, unused))
+    return Expansion(variants, dropped, num_merged, warnings)
 
 
-def _candidates(space: SearchSpace, faults: Faults) -> Iterator[_Candidate]:
+def _key(settings: Settings) -> _Key:
+    return tuple((name, value_key(setting.value)) for name, setting in settings.items())
+
+
+def _merged(kept: _Candidate, other: _Candidate, faults: Faults) -> _Candidate:
+    """Give one candidate for two equal ones; the user's label stays with it."""
+    if other.inclusion is None or not other.label:
+        return kept
+    if kept.inclusion is not None and kept.label:
+        message = f"the same point as {kept.inclusion.path}, labelled {kept.label!r}"
+        faults.add(other.inclusion.node, other.inclusion.path, message)
+        return kept
+    return _Candidate(kept.settings, other.inclusion)
+
+
+def _candidates(
+    space: SearchSpace, faults: Faults, idle: dict[tuple[str, ...], Axis]
+) -> Iterator[_Candidate]:
+    """Give all points in order; conditional axes whose condition holds leave `idle`."""
     ordered = _by_dependency(space.axes)
-    for settings in _product(ordered, dict(space.defaults)):
+    for settings in _product(ordered, dict(space.defaults), idle):
         complete = _complete(settings, faults)
         if complete is not None:
             yield _Candidate(complete)
     for inclusion in space.include:
         complete = _complete({**space.defaults, **inclusion.settings}, faults, inclusion)
         if complete is not None:
-            yield _Candidate(complete, inclusion.label or "")
+            yield _Candidate(complete, inclusion)
 
 
 def _by_dependency(axes: Sequence[Axis]) -> list[Axis]:
@@ -174,16 +201,20 @@ def _by_dependency(axes: Sequence[Axis]) -> list[Axis]:
     return ordered
 
 
-def _product(axes: Sequence[Axis], settings: Settings) -> Iterator[Settings]:
+def _product(
+    axes: Sequence[Axis], settings: Settings, idle: dict[tuple[str, ...], Axis]
+) -> Iterator[Settings]:
     if not axes:
         yield settings
         return
     axis, rest = axes[0], axes[1:]
-    if axis.when is not None and not _holds(axis.when, _with_defaults(settings)):
-        yield from _product(rest, settings)
-        return
+    if axis.when is not None:
+        if not _holds(axis.when, _with_defaults(settings)):
+            yield from _product(rest, settings, idle)
+            return
+        idle.pop(axis.keys, None)
     for point in axis.points:
-        yield from _product(rest, {**settings, **point})
+        yield from _product(rest, {**settings, **point}, idle)
 
 
 def _holds(condition: Condition, settings: Settings) -> bool:
@@ -253,13 +284,28 @@ def _label(settings: Settings, varying: Sequence[str]) -> str:
 
 
 def _labels(candidates: Sequence[_Candidate], varying: Sequence[str]) -> list[str]:
-    """Give each candidate its own label: the user's, or what sets it apart."""
+    """Give each candidate its own label: the user's, or what sets it apart.
+
+    A label of ours that is taken already, by a user's first of all, gets a number.
+    """
+    taken = {candidate.label for candidate in candidates if candidate.label}
+    counters: dict[str, Iterator[int]] = {}
     labels: list[str] = []
     for candidate in candidates:
-        label = candidate.label or _label(candidate.settings, varying)
-        taken = sum(other == label or other.startswith(f"{label} #") for other in labels)
-        labels.append(f"{label} #{taken + 1}" if taken else label)
+        if candidate.label:
+            labels.append(candidate.label)
+            continue
+        label = base = _label(candidate.settings, varying)
+        while label in taken:
+            label = f"{base} #{next(counters.setdefault(base, itertools.count(2)))}"
+        taken.add(label)
+        labels.append(label)
     return labels
+
+
+def _idle_warnings(idle: Mapping[tuple[str, ...], Axis]) -> Iterator[str]:
+    for axis in idle.values():
+        yield f"{', '.join(axis.keys)} varies nowhere: no variant has {axis.text}"
 
 
 def _warnings(

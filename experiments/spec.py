@@ -5,7 +5,6 @@
 name, never ignored.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from experiments.kinds import (
     nearest,
 )
 from experiments.layer_language import layer_definitions
+from experiments.printable import number_text
 from experiments.records import CheckpointPolicy, Execution, Objective, Resources
 from experiments.search_reader import (
     hyperparameter_definitions,
@@ -210,6 +210,28 @@ class _Objective(Kind):
         return Record(Objective).schema()
 
 
+class _Resources(Kind):
+    """CPUs and GPUs; a GPU can be shared, several cannot be shared in part."""
+
+    @property
+    def what(self) -> str:
+        return Record(Resources).what
+
+    def read(self, node: Node, path: str, faults: Faults) -> Any:
+        resources = Record(Resources).read(node, path, faults)
+        if resources is INVALID or resources.gpus <= 1 or resources.gpus.is_integer():
+            return resources
+        return faults.add(
+            node.entries()["gpus"].value,
+            join(path, "gpus"),
+            "a share of a GPU is below 1; more than one are whole GPUs, "
+            f"got {number_text(resources.gpus)}",
+        )
+
+    def schema(self) -> Schema:
+        return Record(Resources).schema()
+
+
 class _Seeds(Kind):
     """How many seeds, or which."""
 
@@ -246,10 +268,14 @@ _FIELDS: Final[Mapping[str, Field]] = {
     "task": Field(Choice(TASKS, later=LATER_TASKS), "what the network is to do", TASKS[0]),
     "data": Field(_Data(), "the images", None),
     "objective": Field(_Objective(), "what variants are judged by", Objective()),
-    "search": Field(Record(_Search), "how variants are chosen", _Search()),
+    "search": Field(Record(_Search, later=("trials",)), "how variants are chosen", _Search()),
     "seeds": Field(_Seeds(), "how many trainings of each variant, or their seeds", (0,)),
-    "early_stop": Field(Record(_EarlyStop), "when a trial ends early", _EarlyStop()),
-    "resources": Field(Record(Resources), "what one worker gets", Resources()),
+    "early_stop": Field(
+        Record(_EarlyStop, later=("min_epochs", "factor", "epochs")),
+        "when a trial ends early",
+        _EarlyStop(),
+    ),
+    "resources": Field(_Resources(), "what one worker gets", Resources()),
     "execution": Field(Record(Execution), "how trials are run", Execution()),
     "checkpoints": Field(Record(CheckpointPolicy), "when weights are saved", CheckpointPolicy()),
 }
@@ -332,9 +358,7 @@ def _spec(
 def _tag(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
-    return str(value)
+    return value if isinstance(value, str) else number_text(value)
 
 
 def spec_schema() -> Schema:

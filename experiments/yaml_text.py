@@ -51,7 +51,8 @@ def parse(text: str | bytes, *, source: str) -> Node:
     except yaml.MarkedYAMLError as error:
         raise SpecError([_syntax_fault(error, source, decoded)]) from error
     except yaml.YAMLError as error:
-        raise SpecError([Fault(source, None, "", f"not YAML: {error}")]) from error
+        problem = " ".join(str(error).split())
+        raise SpecError([Fault(source, None, "", f"not YAML: {problem}")]) from error
 
 
 def _decode(text: str | bytes, source: str) -> str:

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from experiments import networks, templates
 from experiments.architecture import Architecture
-from experiments.fields import Record, fields_of
+from experiments.fields import NoOptions, Record, fields_of
 from experiments.geometry import Shape, ShapeError, shape_text
 from experiments.kinds import INVALID, Choice, Faults, Name, Schema, nearest, show
 from experiments.layer_language import layers_schema, read_layers
 from experiments.layers import Activation
+from experiments.printable import number_text
 from experiments.source import Entry, Node, join
 from experiments.templates import HiddenActivation, Template, TrialDropout
 
@@ -49,7 +50,7 @@ _ALL: Final = (
         "softmax_regression",
         "one linear layer: multinomial logistic regression",
         "Cox, The Regression Analysis of Binary Sequences, 1958",
-        networks.NoOptions,
+        NoOptions,
         networks.softmax_regression,
         uses_activation=False,
     ),
@@ -64,14 +65,14 @@ _ALL: Final = (
         "keras_convnet",
         "two convolutions and two fully connected layers",
         "Chollet, Deep Learning with Python, 2017, chapter 5",
-        networks.NoOptions,
+        NoOptions,
         networks.keras_convnet,
     ),
     NamedArchitecture(
         "lenet5",
         "two convolutions with average pooling, for 28x28 and 32x32 pixels",
         "LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
-        networks.NoOptions,
+        NoOptions,
         networks.lenet5,
     ),
     NamedArchitecture(
@@ -201,7 +202,7 @@ def read_model(node: Node, path: str, faults: Faults) -> Any:
 def _read_written_out(name: Node, rest: Node, path: str, faults: Faults) -> Any:
     """Read a network given by its layers."""
     text = Name().read(name, join(path, "name"), faults)
-    if text is not INVALID and _split(text) is not None:
+    if text is not INVALID and is_named(text):
         message = f"{text!r} is a named architecture; give a network of your own another name"
         text = faults.add(name, join(path, "name"), message)
     for entry in rest.value:
@@ -214,19 +215,12 @@ def _read_written_out(name: Node, rest: Node, path: str, faults: Faults) -> Any:
 
 def _read_named(name: Node, options: Node, path: str, faults: Faults) -> Any:
     """Read a named architecture and its options."""
-    split = _split(name.value) if isinstance(name.value, str) else None
-    if split is None:
+    if not isinstance(name.value, str) or not is_named(name.value):
         return _unknown(name, path, faults)
-    named, depth = split
-    if depth is not None:
-        if depth not in named.depths:
-            known = ", ".join(str(known) for known in named.depths)
-            return faults.add(name, path, f"{named.name} has the depths {known}, got {depth}")
-        if "depth" in options.entries():
-            message = f"{name.value!r} already says the depth"
-            return faults.add(options.entries()["depth"], join(path, "depth"), message)
-        given = Entry("depth", Node("scalar", depth, name.position), name.position)
-        options = dataclasses.replace(options, value=(*options.value, given))
+    resolved = resolve_name(name, options, path, faults)
+    if resolved is INVALID:
+        return INVALID
+    named, options = resolved
     if not fields_of(named.options) and options.value:
         return faults.add(options.value[0], path, f"{named.name} takes no options")
     values = Record(named.options).read(options, path, faults)
@@ -236,10 +230,40 @@ def _read_named(name: Node, options: Node, path: str, faults: Faults) -> Any:
     return ModelChoice(named.name, plain)
 
 
+def is_named(text: str) -> bool:
+    """Say whether a text names an architecture, alone or with a depth (`vgg`, `vgg16`)."""
+    return _split(text) is not None
+
+
+def known_names() -> tuple[str, ...]:
+    """Give the names of all architectures, the short ones among them."""
+    return (*_NAMED, *_short_names())
+
+
+def resolve_name(name: Node, options: Node, path: str, faults: Faults) -> Any:
+    """Give an architecture, and the options with the depth that its name may say.
+
+    `INVALID` where there is no such depth, or where the options say it as well.
+    """
+    split = _split(name.value)
+    assert split is not None, name.value
+    named, depth = split
+    if depth is None:
+        return named, options
+    if depth not in named.depths:
+        known = ", ".join(str(known) for known in named.depths)
+        return faults.add(name, path, f"{named.name} has the depths {known}, got {depth}")
+    if "depth" in options.entries():
+        message = f"{name.value!r} already says the depth"
+        return faults.add(options.entries()["depth"], join(path, "depth"), message)
+    given = Entry("depth", Node("scalar", depth, name.position), name.position)
+    return named, dataclasses.replace(options, value=(*options.value, given))
+
+
 def _unknown(name: Node, path: str, faults: Faults) -> Any:
     if not isinstance(name.value, str):
         return faults.add(name, join(path, "name"), f"must be a text, got {show(name)}")
-    meant = nearest(name.value, (*_NAMED, *_short_names()))
+    meant = nearest(name.value, known_names())
     message = (
         f"unknown model {name.value!r}{meant}; known models: {', '.join(_NAMED)}; "
         "or write it out under layers"
@@ -262,7 +286,7 @@ def _short_names() -> tuple[str, ...]:
 
 def model_schema() -> Schema:
     """Give the JSON Schema of a value of `model:`; needs `layer_definitions` as `$defs`."""
-    known = {"enum": [*_NAMED, *_short_names()]}
+    known = {"enum": list(known_names())}
     forms = [_form(named) for named in _ALL]
     written_out = {
         "type": "object",
@@ -290,4 +314,4 @@ def _label(value: Any) -> str:
         return "-".join(str(item) for item in value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, int | float) else str(value)

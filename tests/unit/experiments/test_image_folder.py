@@ -1,4 +1,7 @@
+import errno
+import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -117,6 +120,50 @@ def test_a_linked_image_is_refused(tmp_path: Path) -> None:
     (folder / "train" / "car" / "z.png").symlink_to(folder / "train" / "car" / "0.png")
     with pytest.raises(DatasetError, match=r"z\.png is a link"):
         list_images(folder)
+
+
+@pytest.mark.parametrize("name", [b"train/caf\xe9/0.png", b"train/car/caf\xe9.png"])
+def test_a_name_that_is_not_utf8_is_named(tmp_path: Path, name: bytes) -> None:
+    folder = make_folder(tmp_path)
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((folder / "train" / "car" / "0.png").read_bytes())
+    with pytest.raises(DatasetError, match=r"the name train/.*caf\\udce9.* is not UTF-8; rename"):
+        facts("image_folder", {"path": "photos"}, root=tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_passed_over_where_it_is_no_image(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    before = digest(tmp_path)
+    Path(os.fsdecode(os.fsencode(folder / "train" / "car") + b"/caf\xe9.txt")).touch()
+    assert digest(tmp_path) == before
+
+
+def test_an_image_too_large_to_be_meant_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path, size=6)
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(DatasetError, match=r"\.png cannot be read as an image: .*decompression"):
+        facts("image_folder", {"path": "photos"}, root=tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path)
+
+    def refuse(path: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(DatasetError, match=r"photos/train cannot be read: Permission denied"):
+        facts("image_folder", {"path": "photos"}, root=tmp_path)
+
+
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="cannot be read: "):
+        confined("a" * 900, root=tmp_path)
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from experiments.architecture import Architecture, LayerSummary
 from experiments.errors import SpecError
 from experiments.plan import Plan, make_plan
 from experiments.records import Resources, TrialConfig
@@ -54,6 +58,28 @@ def test_ids_ignore_comments_and_description_but_no_value() -> None:
     assert plan(TWO.replace("0.2", "0.3")).experiment.id != plan(TWO).experiment.id
 
 
+def test_an_upgrade_that_changes_numbers_makes_another_experiment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = plan(TWO)
+    monkeypatch.setattr("experiments.plan.SEMANTICS_VERSION", 99)
+    assert plan(TWO).experiment.id != before.experiment.id
+
+
+def test_other_images_in_a_folder_make_another_experiment(tmp_path: Path) -> None:
+    def experiment_id(colour: int) -> str:
+        for split in ("train", "test"):
+            for name in ("bike", "car"):
+                folder = tmp_path / "photos" / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                for number in range(10):
+                    Image.new("L", (8, 8), colour + number).save(folder / f"{number}.png")
+        text = TWO + "defaults: {batch_size: 4}\ndata: {name: image_folder, path: photos}\n"
+        return make_plan(read_spec(text), data_root=tmp_path).experiment.id
+
+    assert experiment_id(10) == experiment_id(10) != experiment_id(100)
+
+
 def test_content_keys_ignore_what_does_not_decide_the_numbers() -> None:
     keys = [t.content_key for t in plan(TWO).trials]
     other = TWO.replace("name: t", "name: u\ntags: {a: b}\nexecution: {priority: 3}")
@@ -88,8 +114,6 @@ def test_a_written_out_network_equals_the_named_one_it_copies() -> None:
 
 
 def test_configurations_survive_the_store() -> None:
-    import json
-
     for trial in plan(TWO).trials:
         stored = json.loads(json.dumps(trial.config.to_data()))
         assert TrialConfig.from_data(stored).to_data() == trial.config.to_data()
@@ -206,6 +230,42 @@ def test_networks_are_listed_once_a_model() -> None:
         "mlp": 64 * 128 + 128 + 128 * 10 + 10,
         "softmax_regression": 650,
     }
+
+
+def test_a_network_is_traced_once_however_many_trials_train_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    traced = 0
+    trace = Architecture.trace
+
+    def counting(architecture: Architecture) -> tuple[LayerSummary, ...]:
+        nonlocal traced
+        traced += 1
+        return trace(architecture)
+
+    monkeypatch.setattr(Architecture, "trace", counting)
+    few = "name: t\nparameters: {model: resnet50, lr: 0.1}\n"
+    plan(few)
+    once, traced = traced, 0
+    plan(few.replace("lr: 0.1", "lr: [0.1, 0.2, 0.3]") + "seeds: 30\n")
+    assert traced == once
+
+
+def test_content_keys_hash_the_configuration_without_names_of_data_and_network() -> None:
+    def digest(value: object) -> str:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    for trial in plan(TWO).trials:
+        data = trial.config.to_data()
+        data["data"] |= {"name": None, "options": None}
+        data["architecture"] = digest(data["architecture"]["layers"])
+        assert trial.content_key == digest(data)
+
+
+def test_a_plan_counts_the_images_that_a_limit_leaves() -> None:
+    limited = plan(TWO + "data: {name: digits, limit: 1000, val_fraction: 0.2}\n")
+    assert (limited.num_train, limited.num_val, limited.data.num_train) == (800, 200, 1437)
 
 
 def test_memory_grows_with_the_batch() -> None:

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.errors import SpecError
 from experiments.kinds import Faults
 from experiments.search_space import Expansion, expand
 from experiments.spec import read_spec
@@ -183,6 +184,106 @@ def test_two_models_of_one_name_are_told_apart() -> None:
         "mlp hidden=8",
         "mlp",
     ]
+
+
+def test_a_condition_that_never_holds_is_said() -> None:
+    space = """
+parameters:
+  model: [mlp, lenet5]
+  lr: 0.1
+  dropout: {when: {model: vgg, lr: [0.1, 0.2]}, values: [0.0, 0.5]}
+"""
+    assert expanded(space).warnings[0] == (
+        "dropout varies nowhere: no variant has model=vgg, lr=[0.1, 0.2]"
+    )
+
+
+def test_a_condition_that_holds_somewhere_is_not_remarked() -> None:
+    space = """
+parameters: {model: [mlp, lenet5], lr: 0.1, epochs: {when: {model: mlp}, values: [7]}}
+"""
+    assert expanded(space).warnings == ()
+
+
+def test_a_variant_excluded_twice_is_listed_once() -> None:
+    space = """
+parameters: {model: [softmax_regression, mlp], lr: 0.1, activation: [relu, tanh, elu]}
+exclude: [{model: softmax_regression}]
+"""
+    assert [item.variant for item in expanded(space).excluded] == ["softmax_regression"]
+
+
+def test_two_labels_for_one_included_point_are_a_fault() -> None:
+    space = """
+defaults: {model: mlp, lr: 0.1}
+include: [{lr: 0.2, label: one}, {lr: 0.2, label: two}]
+"""
+    with pytest.raises(
+        SpecError, match=r"include\[1\]: the same point as include\[0\], labelled 'one'"
+    ):
+        expanded(space)
+
+
+def test_a_label_given_to_a_point_included_without_one_holds() -> None:
+    space = """
+defaults: {model: mlp, lr: 0.1}
+include: [{lr: 0.2}, {lr: 0.2, label: two}]
+"""
+    assert labels(space) == ["two"]
+
+
+def test_a_label_of_ours_gives_way_to_a_users() -> None:
+    space = """
+parameters: {model: mlp, lr: [0.1, 0.2]}
+include: [{model: mlp, lr: 0.3, label: lr=0.1}, {model: mlp, lr: 0.4, label: 'lr=0.1 #2'}]
+"""
+    assert labels(space) == ["lr=0.1 #3", "lr=0.2", "lr=0.1", "lr=0.1 #2"]
+
+
+def test_labels_tell_numbers_apart_that_differ_late() -> None:
+    space = "parameters: {model: mlp, lr: [0.1234567, 0.1234568, 5.0e-4, 1]}"
+    assert labels(space) == ["lr=0.1234567", "lr=0.1234568", "lr=0.0005", "lr=1"]
+
+
+def test_networks_are_told_apart_whose_options_differ_late() -> None:
+    space = """
+parameters: {lr: 1, model: [{name: vgg, width: 0.1234567}, {name: vgg, width: 0.1234568}]}
+"""
+    assert labels(space) == ["vgg16 width=0.1234567", "vgg16 width=0.1234568"]
+
+
+def test_an_exclusions_text_cannot_steer_a_terminal() -> None:
+    space = """
+parameters: {model: mlp, lr: 1, optimizer: [sgd, adam]}
+exclude: [{model: "own\\e[2J"}]
+"""
+    with pytest.raises(SpecError) as caught:
+        expanded(space)
+    assert str(caught.value).isprintable()
+
+
+_LABELS = st.sampled_from(["x", "lr=0.1", "lr=0.1 #2", "lr=0.2", "mlp", "mlp #2", "adam lr=0.1"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rates=st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, unique=True),
+    names=st.lists(_LABELS, max_size=5, unique=True),
+)
+def test_labels_are_unique_whatever_the_user_calls_a_variant(
+    rates: list[float], names: list[str]
+) -> None:
+    included = [
+        {"model": "mlp", "lr": 1 + number, "label": name} for number, name in enumerate(names)
+    ]
+    space = {
+        "name": "t",
+        "parameters": {"model": "mlp", "lr": rates, "optimizer": ["sgd", "adam"]},
+        "include": included,
+    }
+    variants = expand(read_spec(space).space, Faults("t")).variants
+    assert len({variant.label for variant in variants}) == 2 * len(rates) + len(names)
+    assert [variant.label for variant in variants[2 * len(rates) :]] == names
 
 
 @settings(max_examples=50, deadline=None)

@@ -55,6 +55,21 @@ def test_tags_are_kept_as_text() -> None:
     assert spec.tags == {"team": "vision", "year": "2026", "ok": "true"}
 
 
+def test_tags_keep_every_digit_of_a_number() -> None:
+    spec = read_spec(HEAD + TAIL + "tags: {a: 0.1234567, b: 1.0, c: 5.0e-4}\n")
+    assert spec.tags == {"a": "0.1234567", "b": "1", "c": "0.0005"}
+
+
+@pytest.mark.parametrize("gpus", ["0", "0.25", "1", "2", "2.0"])
+def test_a_worker_gets_a_share_of_a_gpu_or_whole_ones(gpus: str) -> None:
+    assert read_spec(HEAD + TAIL + f"resources: {{gpus: {gpus}}}\n").resources.gpus == float(gpus)
+
+
+def test_two_labels_at_fault_are_two_faults_and_not_a_third() -> None:
+    found = faults(HEAD + TAIL + "include: [{label: [a]}, {label: [b]}]\n")
+    assert [fault.split(": ")[1] for fault in found] == ["include[0].label", "include[1].label"]
+
+
 def test_python_values_make_the_same_spec_as_text() -> None:
     text = HEAD + TAIL
     given = read_spec(parse(text, source="t").plain())
@@ -89,12 +104,23 @@ def test_python_values_make_the_same_spec_as_text() -> None:
         ("objective: {metric: test/accuracy}", "2:21: objective.metric: must be one of val/acc"),
         ("search: {method: tpe}", "2:18: search.method: 'tpe' is not supported by this version"),
         ("early_stop: {method: asha}", "2:22: early_stop.method: 'asha' is not supported"),
+        ("search: {trials: 20}", "2:10: search.trials: is not supported by this version yet"),
+        ("early_stop: {min_epochs: 1}", "early_stop.min_epochs: is not supported by this version"),
+        ("early_stop: {factor: 3}", "2:14: early_stop.factor: is not supported by this version"),
+        ("early_stop: {epochs: 3}", "2:14: early_stop.epochs: is not supported by this version"),
         ("report: {group_by: [model]}", "2:1: report: is not supported by this version yet"),
         ("seeds: 0", "2:8: seeds: must be a number of seeds from 1 to 10000, or a list"),
         ("seeds: [1, 1]", "2:12: seeds[1]: the seed 1 is given twice"),
         ("seeds: [-1]", "2:9: seeds[0]: must be an integer from 0 to 4294967295, got -1"),
         ("seeds: true", "2:8: seeds: must be a number of seeds"),
         ("resources: {cpus: true}", "2:19: resources.cpus: must be an integer"),
+        (
+            "resources: {gpus: 1.5}",
+            (
+                "2:19: resources.gpus: a share of a GPU is below 1; more than one are whole GPUs, "
+                "got 1.5"
+            ),
+        ),
         ("resources: {gpus: .nan}", "2:19: resources.gpus: must be a finite number"),
         ("execution: {timeout: 20}", "2:22: execution.timeout: must be a positive duration"),
         ("execution: {precision: bfloat16}", "2:24: execution.precision: 'bfloat16' is not supp"),
@@ -106,11 +132,16 @@ def test_python_values_make_the_same_spec_as_text() -> None:
         ("defaults: {epochs: 1.5}", "2:20: defaults.epochs: must be an integer from 1"),
         ("defaults: {epochs: 0}", "2:20: defaults.epochs: must be an integer from 1"),
         ("defaults: {optimiser: sgd}", "did you mean 'optimizer'?"),
+        ("defaults: {lr: -.inf}", "must be a finite number > 0 and <= 10000, got -.inf"),
+        ("defaults: {lr: .inf}", "must be a finite number > 0 and <= 10000, got .inf"),
         ("defaults: {lr: .nan}", "2:16: defaults.lr: must be a finite number > 0"),
         ("zip: [{lr: [0.1, 0.2], momentum: [0.9]}]", "lr has 2, momentum has 1"),
+        ("zip: [{momentum: [0.9, 2], epochs: [1, 2]}]", "zip[0].momentum[1]: must be a finite"),
         ("zip: [{lr: [0.1]}]", "2:8: zip[0]: 'lr' varies already in parameters.lr"),
         ("zip: {lr: [0.1]}", "2:6: zip: must be a list of mappings"),
         ("exclude: [{}]", "2:11: exclude[0]: an empty entry would exclude every variant"),
+        ("include: [{lr: 1, label: [a]}]", "2:26: include[0].label: must be a text"),
+        ('"a\\e[2J": 1', "2:1: a\\x1b[2J: unknown key 'a\\x1b[2J'"),
         ("exclude: [{modle: mlp}]", "2:12: exclude[0].modle: unknown hyperparameter 'modle'"),
     ],
 )
@@ -142,6 +173,14 @@ def test_each_fault_has_its_place_and_its_reason(line: str, message: str) -> Non
 def test_faults_of_parameters_have_their_place(value: str, message: str) -> None:
     found = faults(f"name: t\nparameters: {value}\n")
     assert any(message in fault for fault in found), found
+
+
+def test_a_condition_is_checked_even_where_its_values_are_missing() -> None:
+    found = faults("name: t\nparameters: {model: mlp, lr: {when: {modle: mlp}}}\n")
+    assert [fault.split(": ")[1] for fault in found] == [
+        "parameters.lr",
+        "parameters.lr.when.modle",
+    ]
 
 
 def test_conditions_that_wait_for_each_other_are_refused() -> None:

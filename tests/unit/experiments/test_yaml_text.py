@@ -120,3 +120,14 @@ def test_deep_nesting_is_refused_before_it_can_exhaust_the_stack() -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
     assert parse(b"\xef\xbb\xbfname: x\n", source="s").plain() == {"name": "x"}
+
+
+def test_what_yaml_refuses_is_one_printable_line() -> None:
+    found = refusal("name: a\x1b[2J\n")
+    assert found.startswith("s.yaml: not YAML: ")
+    assert found.isprintable()
+
+
+def test_a_key_cannot_steer_the_terminal_that_shows_its_fault() -> None:
+    found = refusal('"a\\e[2J\\u202e": 1\n"a\\e[2J\\u202e": 2\n')
+    assert found == "s.yaml:2:1: a\\x1b[2J\\u202e: duplicate key: first given at 1:1"

@@ -1,0 +1,37 @@
+"""How a spec's text and numbers are written where people read them: lines, labels, messages.
+
+A spec may come from a stranger. What it says must not steer a terminal: `printable` writes
+out every character that is none to look at.
+"""
+
+import unicodedata
+
+_STEERING = frozenset({"Cc", "Cf", "Cs"})
+"""Unicode categories: control, format (direction changes among them), surrogates."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Write control, format and surrogate characters as `\x1b`, `\u202e` or `\U000e0001`.
+
+    `keep` names those that stay as they are, such as a line break in a text of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        _escaped(character)
+        if unicodedata.category(character) in _STEERING and character not in keep
+        else character
+        for character in text
+    )
+
+
+def number_text(value: float) -> str:
+    """Write a number shortly and so that different ones differ: `1`, `0.1`, `0.0005`, `1e-05`."""
+    return repr(value).removesuffix(".0")
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
