@@ -2,23 +2,27 @@
 
 A file holds one dict: {"format": 1, "model": state_dict, "epoch": ..., "step": ..., ...}.
 Readers pass over keys that they don't know.
+
+An attempt's files are named by kind and epoch, `best-0004.pt`; none is written over.
 """
 
 import contextlib
 import hashlib
 import io
-import os
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from experiments.errors import CheckpointError
+from workers.files import write_whole
 
 FORMAT: Final = 1
+NUM_KEPT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,38 @@ class SavedFile:
     path: Path
     sha256: str
     num_bytes: int
+
+
+class CheckpointFolder:
+    """The checkpoints of one attempt: of each kind the newest `NUM_KEPT`.
+
+    The store hears of a file some time after it was written, so the file that it has on
+    record may be the one before; that goes only when the next but one is there. (A trial
+    that saves several times a second can be further ahead of the store than that.) Both
+    stay when the trial ends, as nothing here learns whether the last record arrived.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin with no files; those that lie in the folder are never touched."""
+        self._path = path
+        self._written: defaultdict[str, list[Path]] = defaultdict(list)  # by kind, oldest first
+
+    def save(
+        self, kind: str, model: Mapping[str, Tensor], *, epoch: int, step: int, **extra: Any
+    ) -> SavedFile:
+        """Write a checkpoint (see `save`), then remove what is no longer kept of its kind.
+
+        Raises:
+            OSError: There is no room or no right to write; nothing has changed then.
+        """
+        path = self._path / f"{kind}-{epoch:04d}.pt"
+        saved = save(path, model, epoch=epoch, step=step, **extra)
+        written = self._written[kind]
+        written.append(path)
+        while len(written) > NUM_KEPT:
+            with contextlib.suppress(OSError):  # it costs room, nothing else
+                written.pop(0).unlink(missing_ok=True)
+        return saved
 
 
 def save(
@@ -46,11 +82,12 @@ def save(
         OSError: There is no room or no right to write; nothing has changed then.
     """
     contents = {"format": FORMAT, "model": dict(model), "epoch": epoch, "step": step} | extra
+    buffer = io.BytesIO()  # not the file: torch makes a RuntimeError of a full disk
+    torch.save(contents, buffer)
+    content = buffer.getbuffer()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as file:
-        target = _HashingFile(file)
-        torch.save(contents, cast(BinaryIO, target))  # it only writes
-    return SavedFile(path, target.sha256, target.num_bytes)
+    write_whole(path, content)
+    return SavedFile(path, hashlib.sha256(content).hexdigest(), len(content))
 
 
 def load(path: Path, *, sha256: str, device: str = "cpu") -> dict[str, Any]:
@@ -76,49 +113,3 @@ def load(path: Path, *, sha256: str, device: str = "cpu") -> dict[str, Any]:
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}")
     return dict(contents)
-
-
-class _HashingFile:
-    """Passes on what is written, and remembers its digest and length."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-        self.num_bytes = 0
-
-    def write(self, data: bytes) -> int:
-        self._digest.update(data)
-        self.num_bytes += len(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the place of `path` when all is on disk."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _flush_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

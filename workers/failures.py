@@ -4,9 +4,10 @@ import traceback
 
 import torch
 
-from experiments.errors import DatasetError
+from experiments.errors import DatasetError, DatasetUnavailableError
 from experiments.records import Failure, FailureKind
 
+_MAX_MESSAGE = 2_000  # characters; the beginning is what tells
 _MAX_TRACEBACK = 20_000  # characters; the end is what tells
 
 
@@ -25,7 +26,10 @@ class NotFiniteError(Exception):
 def failure_of(error: BaseException) -> Failure:
     """Describe an exception as the failure of a trial."""
     text = "".join(traceback.format_exception(error))
-    return Failure(_kind(error), type(error).__name__, str(error), text[-_MAX_TRACEBACK:])
+    message = str(error)
+    if len(message) > _MAX_MESSAGE:
+        message = message[: _MAX_MESSAGE - 1] + "…"
+    return Failure(_kind(error), type(error).__name__, message, text[-_MAX_TRACEBACK:])
 
 
 def _kind(error: BaseException) -> FailureKind:
@@ -33,7 +37,8 @@ def _kind(error: BaseException) -> FailureKind:
         return FailureKind.TIMEOUT
     if isinstance(error, NotFiniteError):
         return FailureKind.NOT_FINITE
-    if isinstance(error, DatasetError):
+    # Data that is wrong stays so; data that could not be fetched may be, a little later.
+    if isinstance(error, DatasetError) and not isinstance(error, DatasetUnavailableError):
         return FailureKind.DATA
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or _is_cpu_allocator(error):
         return FailureKind.OUT_OF_MEMORY

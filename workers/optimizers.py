@@ -7,7 +7,7 @@ SGD, 212 us against 73 us for Adam; 10,000 weights, one thread).
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -26,9 +26,6 @@ class Optimizer(Protocol):
 
     def step(self, *, lr: float) -> None:
         """Update the weights once, in place, and forget their gradients."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give all that the next steps depend on, besides the weights."""
 
 
 class Sgd:
@@ -61,10 +58,6 @@ class Sgd:
             nesterov=False,
             maximize=False,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give the momentum buffers."""
-        return {"buffers": self._buffers}
 
 
 class Adam:
@@ -103,10 +96,6 @@ class Adam:
             eps=ADAM_EPSILON,
             maximize=False,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give both moments and the number of steps."""
-        return {"means": self._means, "squares": self._squares, "counts": self._counts}
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[Parameter]) -> Optimizer:

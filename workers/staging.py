@@ -12,9 +12,7 @@ prepares one in a process of its own. torch is imported only where data is opene
 
 import fcntl
 import functools
-import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.datasets import facts, read_options
-from experiments.errors import DatasetChecksumError, DatasetError, TrainyardError
+from experiments.errors import (
+    DatasetChecksumError,
+    DatasetError,
+    DatasetUnavailableError,
+    TrainyardError,
+)
 from experiments.records import DataConfig
 from workers.datasets.raw import Progress, RawData, RawSplit
 from workers.datasets.splits import split_indices
+from workers.files import flush, put_in_place, sha256_of
 
 if TYPE_CHECKING:
     from workers.datasets.staged import StagedData
@@ -59,7 +63,8 @@ def prepare(config: DataConfig, *, root: Path, progress: Progress = _silent) -> 
     prepares the same set. A failure leaves nothing behind.
 
     Raises:
-        DatasetError: The data cannot be had, or there is no room or right to write it.
+        DatasetError: The data is not as it should be.
+        DatasetUnavailableError: It cannot be had now, or there is no room or right to write it.
         DatasetChecksumError: The data is not what the plan saw (`config.digest`).
     """
     folder = staged_folder(config, root)
@@ -70,7 +75,7 @@ def prepare(config: DataConfig, *, root: Path, progress: Progress = _silent) -> 
             if not is_staged(config, root):
                 _prepare(config, folder, root, progress)
     except OSError as error:
-        raise DatasetError(
+        raise DatasetUnavailableError(
             f"{config.name}: cannot prepare the data in {folder}: {error}; "
             "TRAINYARD_DATA may name another place"
         ) from error
@@ -103,6 +108,7 @@ def _open(
 
     meta = _read_meta(folder)
     arrays = {name: _open_array(folder, name, meta["files"][name]["sha256"]) for name in _ARRAYS}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     train, val = split_indices(
         len(arrays["train_labels"]), val_fraction=val_fraction, split_seed=split_seed, limit=limit
     )
@@ -113,8 +119,8 @@ def _open(
         )
 
     def split(part: str, indices: NDArray[np.int64]) -> Split:
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-        return Split(*map(torch.from_numpy, (images, labels, indices)))
+        images, labels = tensors[f"{part}_images"], tensors[f"{part}_labels"]
+        return Split(images, labels, torch.from_numpy(indices))
 
     mean, std = channel_statistics(arrays["train_images"], train)
     channels, height, width = meta["image_shape"]
@@ -157,10 +163,8 @@ def _prepare(config: DataConfig, folder: Path, root: Path, progress: Progress) -
             "files": files,
         }
         (target / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
-        _seal(target / "meta.json")
-        _flush(target)
-        target.rename(folder)
-        _flush(folder.parent)
+        flush(target / "meta.json")
+        put_in_place(target, folder)
     progress(f"{config.name}: prepared in {folder}")
 
 
@@ -202,7 +206,7 @@ def _write_images(path: Path, raw: RawSplit, shape: tuple[int, int, int]) -> Non
 def _open_array(folder: Path, name: str, sha256: str) -> NDArray[Any]:
     """Map one file; copy-on-write, so that torch may take it for writable."""
     path = folder / f"{name}.npy"
-    if _sha256(path) != sha256:
+    if sha256_of(path) != sha256:
         raise DatasetChecksumError(
             f"{path} was altered: its SHA-256 is not the one in meta.json; remove {folder}, "
             "and it will be prepared again"
@@ -233,21 +237,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 def _seal(path: Path) -> dict[str, Any]:
     """Bring a file to the disk and say what it is."""
-    _flush(path)
-    return {"num_bytes": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path)
+    return {"num_bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 @contextmanager

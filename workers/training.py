@@ -28,7 +28,7 @@ from experiments.records import (
     TrialStopped,
     TrialSucceeded,
 )
-from workers import checkpoints
+from workers.checkpoints import CheckpointFolder
 from workers.curve import BATCH_LOSS, Curve
 from workers.datasets.staged import StagedData
 from workers.devices import release_memory
@@ -108,7 +108,9 @@ class _TrialRun:
         self._timer = timer
         self._started = timer()
         self._selected: _Selected | None = None
-        self._saved_best = 0  # the epoch whose weights best.pt holds
+        folder = assignment.checkpoint_folder
+        self._checkpoints = None if folder is None else CheckpointFolder(Path(folder))
+        self._saved_best = 0  # the epoch whose weights the newest "best" file holds
 
     def execute(self) -> TrialSucceeded:
         """Train all epochs, then score the selected one on the test split."""
@@ -189,22 +191,22 @@ class _TrialRun:
         if "last" in policy.keep:
             self._save("last", own, epoch)
         if "best" in policy.keep and selected.epoch != self._saved_best:
-            self._saved_best = selected.epoch
-            self._save("best", selected.weights or own, selected.epoch)
+            written = self._save("best", selected.weights or own, selected.epoch)
+            if written:  # or else the next checkpoint tries again; the last epoch makes one
+                self._saved_best = selected.epoch
 
-    def _save(self, kind: str, weights: Mapping[str, Tensor], epoch: int) -> None:
-        """Write one checkpoint; a full disk costs the checkpoint, never the trial."""
+    def _save(self, kind: str, weights: Mapping[str, Tensor], epoch: int) -> bool:
+        """Write one checkpoint, and say whether it was; a full disk never costs the trial."""
+        if self._checkpoints is None:
+            return False
         assignment, step = self._assignment, epoch * self._learner.steps_per_epoch
-        if assignment.checkpoint_folder is None:
-            return
-        path = Path(assignment.checkpoint_folder, f"{kind}.pt")
         extra = {
             "config": json.dumps(self._config.to_data()),
             "mean": self._data.mean.tolist(),
             "std": self._data.std.tolist(),
         }
         try:
-            saved = checkpoints.save(path, weights, epoch=epoch, step=step, **extra)
+            saved = self._checkpoints.save(kind, weights, epoch=epoch, step=step, **extra)
         except OSError as error:
             _LOG.warning(
                 "%s: the %s checkpoint of epoch %d was not written: %s; training goes on",
@@ -213,18 +215,19 @@ class _TrialRun:
                 epoch,
                 error,
             )
-            return
+            return False
         self._reporter.report(
             CheckpointSaved(
                 trial_id=assignment.trial_id,
                 kind=kind,
                 epoch=epoch,
                 step=step,
-                path=str(path),
+                path=str(saved.path),
                 sha256=saved.sha256,
                 num_bytes=saved.num_bytes,
             )
         )
+        return True
 
     def _finish(self) -> TrialSucceeded:
         selected = self._selected

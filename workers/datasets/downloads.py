@@ -7,18 +7,20 @@ working folder that the caller removes, so the data root holds only whole files.
 
 import gzip
 import hashlib
+import io
 import shutil
 import socket
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from experiments.errors import DatasetChecksumError, DatasetError
+from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
 from workers.datasets.raw import Progress, RawData, RawSplit, whole
 
 _SILENCE_SECONDS: Final = 30.0  # a mirror that says nothing for so long is given up
@@ -49,7 +51,8 @@ def read_mnist(*, root: Path, work: Path, progress: Progress) -> RawData:
     """Read MNIST from `<root>/MNIST/raw`, packed or not, or download it there.
 
     Raises:
-        DatasetError: A file is missing and cannot be downloaded; the message says which.
+        DatasetUnavailableError: A file is missing and cannot be downloaded; the message says which.
+        DatasetError: A file is not what torchvision can read.
         DatasetChecksumError: A file is not the published one.
     """
     return _read_idx("mnist", _MNIST, root=root, work=work, progress=progress)
@@ -66,7 +69,7 @@ def read_cifar10(*, root: Path, work: Path, progress: Progress) -> RawData:
     torchvision checks the MD5 of every unpacked file before it opens it.
 
     Raises:
-        DatasetError: There is neither, and the archive cannot be downloaded.
+        DatasetUnavailableError: There is neither, and the archive cannot be downloaded.
         DatasetChecksumError: The archive is not the published one.
     """
     from torchvision.datasets import CIFAR10
@@ -182,14 +185,15 @@ def _download(
     errors = []
     for url in urls:
         try:
-            with _socket_timeout(_SILENCE_SECONDS):
+            with _socket_timeout(_SILENCE_SECONDS), _bar_on_terminals_only():
                 download_url(url, str(work), filename=target.name, md5=md5)
             target.parent.mkdir(parents=True, exist_ok=True)
             (work / target.name).replace(target)
+            progress(f"{name}: downloaded {target.name}, {target.stat().st_size:,} bytes")
             return
         except (RuntimeError, OSError) as error:  # URLError is an OSError
             errors.append(f"  {url}: {error}")
-    raise DatasetError(
+    raise DatasetUnavailableError(
         f"{name}: cannot download {target.name}:\n"
         + "\n".join(errors)
         + "\nPut these files there yourself, or let TRAINYARD_DATA name a folder that has them:\n"
@@ -205,6 +209,16 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def _bar_on_terminals_only() -> Iterator[None]:
+    """Let torchvision draw its progress bar for people; a log would get thousands of bars."""
+    if sys.stderr.isatty():
+        yield
+    else:
+        with redirect_stderr(io.StringIO()):
+            yield
 
 
 READERS: Final = {"mnist": read_mnist, "fashion_mnist": read_fashion_mnist, "cifar10": read_cifar10}

@@ -31,14 +31,10 @@ class Split:
         rows = self.indices[positions]
         return self.images[rows], self.labels[rows]
 
-    def to(self, device: torch.device) -> "Split":
-        """Give the split with its tensors on a device."""
-        return Split(self.images.to(device), self.labels.to(device), self.indices.to(device))
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StagedData:
-    """The three splits of a data set.
+    """The three splits of a data set; `train` and `val` share their images and labels.
 
     `digest` names the content, as in `DataConfig`. `mean` and `std` are the channels'
     statistics over the training split, (C,) float32, in units of the raw values.
@@ -55,17 +51,41 @@ class StagedData:
     std: Tensor
 
     def to(self, device: torch.device) -> "StagedData":
-        """Give the data with all tensors on a device (itself, on the CPU)."""
+        """Give the data with all tensors on a device (itself, on the CPU).
+
+        The last set that was moved stays on its device, for the trials that follow.
+        """
         if device.type == "cpu":
             return self
-        return replace(
-            self,
-            train=self.train.to(device),
-            val=self.val.to(device),
-            test=self.test.to(device),
-            mean=self.mean.to(device),
-            std=self.std.to(device),
-        )
+        if (self, device) not in _moved:
+            _moved.clear()  # first: there may be no room for two sets
+            _moved[self, device] = _move(self, device)
+        return _moved[self, device]
+
+
+_moved: dict[tuple[StagedData, torch.device], StagedData] = {}  # by identity; one at most
+
+
+def _move(data: StagedData, device: torch.device) -> StagedData:
+    """Copy each tensor to a device once, however many splits share it."""
+    copies: dict[int, Tensor] = {}
+
+    def copy(tensor: Tensor) -> Tensor:
+        if id(tensor) not in copies:
+            copies[id(tensor)] = tensor.to(device)
+        return copies[id(tensor)]
+
+    def split(part: Split) -> Split:
+        return Split(copy(part.images), copy(part.labels), copy(part.indices))
+
+    return replace(
+        data,
+        train=split(data.train),
+        val=split(data.val),
+        test=split(data.test),
+        mean=copy(data.mean),
+        std=copy(data.std),
+    )
 
 
 def channel_statistics(

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from experiments.errors import CheckpointError
-from workers.checkpoints import load, save
+from workers.checkpoints import CheckpointFolder, load, save
 
 MODEL = {"0.weight": torch.arange(6.0).reshape(2, 3), "0.bias": torch.zeros(2)}
 
@@ -93,3 +94,64 @@ def test_a_failed_write_leaves_the_previous_checkpoint(
         save(tmp_path / "best.pt", MODEL, epoch=2, step=2)
     assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
     assert load(saved.path, sha256=saved.sha256)["epoch"] == 1
+
+
+def test_a_full_disk_is_an_os_error_however_far_the_file_got(tmp_path: Path) -> None:
+    model = {"weight": torch.zeros(200_000)}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # torch: RuntimeError
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(tmp_path / "best.pt", model, epoch=1, step=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_outlives_its_successor_by_one_save(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    one = folder.save("best", MODEL, epoch=1, step=1)
+    folder.save("best", MODEL, epoch=4, step=4)
+    assert load(one.path, sha256=one.sha256)["epoch"] == 1  # the store may know only this one
+    folder.save("best", MODEL, epoch=12345, step=5)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best-0004.pt", "best-12345.pt"]
+
+
+def test_one_kind_of_checkpoint_never_removes_another(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save("best", MODEL, epoch=1, step=1)
+    for epoch in (1, 2, 3):
+        folder.save("last", MODEL, epoch=epoch, step=epoch)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best-0001.pt", "last-0002.pt", "last-0003.pt"]
+
+
+def test_a_failed_save_removes_no_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for epoch in (1, 2):
+        folder.save("best", MODEL, epoch=epoch, step=epoch)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.save("best", MODEL, epoch=3, step=3)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best-0001.pt", "best-0002.pt"]
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not yours")
+
+    folder = CheckpointFolder(tmp_path)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for epoch in (1, 2, 3):
+        saved = folder.save("best", MODEL, epoch=epoch, step=epoch)
+    assert load(saved.path, sha256=saved.sha256)["epoch"] == 3

@@ -1,5 +1,8 @@
 import itertools
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -59,3 +62,11 @@ def test_values_that_are_not_finite_give_no_points(value: float) -> None:
     curve = Curve(total_steps=4, clock=Clock())
     points = curve.epoch_values({"val/loss": value, "lr": 0.1}, epoch=1, step=4)
     assert points == (MetricPoint("lr", 1, 4, 0.1, 101_000),)
+
+
+def test_the_name_of_a_steps_loss_can_be_had_without_torch(repository: Path) -> None:
+    code = "import sys, workers.curve as curve; print(curve.BATCH_LOSS, 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "train/batch_loss False\n", done.stderr

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.datasets import facts
-from experiments.errors import DatasetChecksumError, DatasetError
+from experiments.errors import DatasetChecksumError, DatasetUnavailableError
 from workers.datasets import downloads
 from workers.datasets.downloads import read_cifar10, read_fashion_mnist, read_mnist
 
@@ -77,7 +78,7 @@ def test_files_in_place_are_read_packed_or_not(raw: Path, packed: bool) -> None:
 @pytest.mark.usefixtures("offline")
 def test_offline_every_missing_file_is_named_with_its_place(raw: Path) -> None:
     (raw / NAMES[0]).write_bytes(FILES[NAMES[0]])
-    with pytest.raises(DatasetError, match="no route to host") as caught:
+    with pytest.raises(DatasetUnavailableError, match="no route to host") as caught:
         read(raw)
     for name in NAMES[1:]:
         assert str(raw / f"{name}.gz") in str(caught.value)
@@ -120,6 +121,35 @@ def test_a_missing_file_is_downloaded_whole(raw: Path, monkeypatch: pytest.Monke
     assert len(asked) == 5  # the first mirror failed once
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_download_draws_a_bar_on_a_terminal_and_says_two_lines_anywhere(
+    raw: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    for name in NAMES[1:]:
+        (raw / name).write_bytes(FILES[name])
+    content = gzip.compress(FILES[NAMES[0]])
+
+    def fetch(url: str, root: str, *, filename: str, md5: str) -> None:
+        assert url
+        assert md5
+        sys.stderr.write("\r50.0%\r100.0%")  # as torchvision does
+        Path(root, filename).write_bytes(content)
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    said: list[str] = []
+    root = raw.parent.parent
+    read_mnist(root=root, work=root.parent / "work", progress=said.append)
+    assert capsys.readouterr().err == ("\r50.0%\r100.0%" if is_terminal else "")
+    assert said == [
+        f"mnist: downloading {NAMES[0]}.gz to {raw}",
+        f"mnist: downloaded {NAMES[0]}.gz, {len(content):,} bytes",
+    ]
+
+
 @pytest.mark.usefixtures("offline")
 def test_packed_fashion_mnist_is_held_to_its_published_checksum(tmp_path: Path) -> None:
     raw = tmp_path / "FashionMNIST" / "raw"
@@ -132,7 +162,7 @@ def test_packed_fashion_mnist_is_held_to_its_published_checksum(tmp_path: Path) 
 
 @pytest.mark.usefixtures("offline")
 def test_offline_cifar10_names_its_archive(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"  .*/cifar-10-python\.tar\.gz$"):
+    with pytest.raises(DatasetUnavailableError, match=r"  .*/cifar-10-python\.tar\.gz$"):
         read_cifar10(root=tmp_path, work=tmp_path / "work", progress=ignore)
 
 

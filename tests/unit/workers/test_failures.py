@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from experiments.errors import DatasetChecksumError
+from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
 from experiments.records import FailureKind
 from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
 
@@ -14,6 +14,8 @@ from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
         (torch.OutOfMemoryError("CUDA out of memory"), FailureKind.OUT_OF_MEMORY),
         (MemoryError(), FailureKind.OUT_OF_MEMORY),
         (DatasetChecksumError("altered"), FailureKind.DATA),
+        (DatasetError("images of two sizes"), FailureKind.DATA),
+        (DatasetUnavailableError("cannot download"), FailureKind.ERROR),  # may be retried
         (TrialTimeoutError("too long"), FailureKind.TIMEOUT),
         (NotFiniteError("nan"), FailureKind.NOT_FINITE),
     ],
@@ -39,3 +41,14 @@ def test_of_a_long_traceback_the_end_is_kept() -> None:
     failure = failure_of(ValueError("x" * 30_000 + "the end"))
     assert len(failure.traceback) == 20_000
     assert failure.traceback.endswith("the end\n")
+
+
+def test_of_a_long_message_the_beginning_is_kept() -> None:
+    failure = failure_of(ValueError("the beginning" + "x" * 30_000))
+    assert len(failure.message) == 2_000
+    assert failure.message.startswith("the beginning")
+    assert failure.message.endswith("x…")
+
+
+def test_a_message_that_fits_is_kept_whole() -> None:
+    assert failure_of(ValueError("x" * 2_000)).message == "x" * 2_000

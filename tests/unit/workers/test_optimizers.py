@@ -86,16 +86,3 @@ def test_a_step_forgets_the_gradients(name: str) -> None:
     gradients(module, 0)
     optimizer.step(lr=0.1)
     assert [weight.grad for weight in module.parameters()] == [None] * 4
-
-
-@pytest.mark.parametrize(("name", "num_tensors"), [("sgd", 4), ("adam", 12)])
-def test_the_state_holds_what_the_next_step_needs(name: str, num_tensors: int) -> None:
-    module = network()
-    config = OptimizerConfig(name, 0.1, momentum=0.9)
-    optimizer = build_optimizer(config, module.parameters())
-    gradients(module, 0)
-    optimizer.step(lr=0.1)
-    state = optimizer.state_dict()
-    tensors = [tensor for part in state.values() for tensor in part]
-    assert len(tensors) == num_tensors
-    assert all(isinstance(tensor, torch.Tensor) for tensor in tensors)

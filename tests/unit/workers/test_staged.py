@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from workers.datasets import staged
-from workers.datasets.staged import Split, channel_statistics
+from workers.datasets.staged import Split, StagedData, channel_statistics
 
 Images = NDArray[np.uint8]
 
@@ -53,3 +55,61 @@ def test_a_split_gathers_by_its_own_positions() -> None:
     assert labels.tolist() == [7, 2]
     assert torch.equal(found, images[[7, 2]])
     assert len(split) == 3
+
+
+META = torch.device("meta")  # a device to which only shapes are copied
+
+
+def staged_set(num_images: int = 6) -> StagedData:
+    """A set whose training and validation splits lie in one file."""
+    train, test = (torch.from_numpy(random_images(num_images)) for _ in range(2))
+    labels = torch.arange(num_images)
+    return StagedData(
+        name="set",
+        digest="0" * 64,
+        image_shape=(3, 4, 5),
+        class_names=("0", "1"),
+        train=Split(train, labels, torch.tensor([0, 2, 3])),
+        val=Split(train, labels, torch.tensor([1])),
+        test=Split(test, labels, labels),
+        mean=torch.zeros(3),
+        std=torch.ones(3),
+    )
+
+
+def test_splits_of_one_file_share_one_copy_on_a_device() -> None:
+    data = staged_set()
+    moved = data.to(META)
+    for name in ("images", "labels"):
+        assert getattr(moved.train, name) is getattr(moved.val, name)
+    assert moved.test.images is not moved.train.images
+    shapes = [(len(split), split.images.shape) for split in (moved.train, moved.val, moved.test)]
+    assert shapes == [(3, (6, 3, 4, 5)), (1, (6, 3, 4, 5)), (6, (6, 3, 4, 5))]
+    tensors = [moved.mean, moved.std]
+    for split in (moved.train, moved.val, moved.test):
+        tensors += [split.images, split.labels, split.indices]
+    assert {tensor.device for tensor in tensors} == {META}
+
+
+def test_a_set_is_copied_to_a_device_once_for_all_trials() -> None:
+    data = staged_set()
+    assert data.to(META) is data.to(torch.device("meta"))
+
+
+def test_another_set_takes_the_place_of_the_one_on_the_device() -> None:
+    one, other = staged_set(), staged_set(9)
+    first = one.to(META)
+    assert len(other.to(META).test) == 9
+    assert list(staged._moved.values()) == [other.to(META)]
+    assert one.to(META) is not first
+
+
+def test_sets_of_equal_content_are_not_taken_for_one_another() -> None:
+    data = staged_set()
+    renamed = dataclasses.replace(data, digest="1" * 64)
+    assert data.to(META).digest != renamed.to(META).digest
+
+
+def test_on_the_cpu_a_set_is_its_own() -> None:
+    data = staged_set()
+    assert data.to(torch.device("cpu")) is data

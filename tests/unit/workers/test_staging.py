@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments.datasets import FakeOptions, facts
-from experiments.errors import DatasetChecksumError, DatasetError
+from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
 from experiments.records import DataConfig
 from workers import staging
 from workers.datasets.fake import make_fake
@@ -78,6 +78,12 @@ def test_opened_tensors_can_be_written_without_touching_the_file(
     assert (folder / "train_images.npy").read_bytes() == before
 
 
+def test_training_and_validation_share_their_tensors(config: DataConfig, tmp_path: Path) -> None:
+    data = stage(config, root=tmp_path)
+    assert data.train.images is data.val.images
+    assert data.train.labels is data.val.labels
+
+
 def test_a_truncated_file_is_found(config: DataConfig, tmp_path: Path) -> None:
     stage(config, root=tmp_path)
     path = staged_folder(config, tmp_path) / "train_images.npy"
@@ -121,7 +127,7 @@ def test_a_failure_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(staging, "_write_images", fill_the_disk)
-    with pytest.raises(DatasetError, match=r"No space left on device.*TRAINYARD_DATA"):
+    with pytest.raises(DatasetUnavailableError, match=r"No space left on device.*TRAINYARD_DATA"):
         prepare(config, root=tmp_path)
     assert [p.suffix for p in (tmp_path / "staged").iterdir()] == [".lock"]
     monkeypatch.undo()
@@ -138,7 +144,7 @@ def test_what_a_killed_process_left_is_cleared(config: DataConfig, tmp_path: Pat
 
 def test_a_root_that_cannot_be_written_is_named(config: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "root").touch()
-    with pytest.raises(DatasetError, match=r"cannot prepare the data in .*root.*TRAINYARD_DATA"):
+    with pytest.raises(DatasetUnavailableError, match=r"cannot prepare .*root.*TRAINYARD_DATA"):
         prepare(config, root=tmp_path / "root")
 
 

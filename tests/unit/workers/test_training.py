@@ -4,7 +4,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from experiments.records import (
     Event,
     FailureKind,
     MetricPoint,
+    OptimizerConfig,
     PointsMeasured,
     TrialConfig,
     TrialFailed,
@@ -27,11 +28,13 @@ from experiments.records import (
 from workers.checkpoints import load
 from workers.datasets.staged import StagedData
 from workers.evaluation import Score
+from workers.files import write_whole
 from workers.learner import Learner
 from workers.training import run_pack
 
 MakeConfig = Callable[..., TrialConfig]
 WRONG_HEAD = ["flatten", {"linear": 3}]  # three outputs for ten classes
+WIDE = [{"conv2d": {"out_channels": 32, "kernel_size": 5, "padding": "same"}}]
 
 
 class Recorder:
@@ -133,6 +136,37 @@ def test_a_trial_gives_the_same_numbers_again_and_after_others(
     later.events = recorder.of("t")
     assert numbers(later) == alone
     assert numbers(run(other, digits)) != alone
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_trial_gives_the_same_bytes_after_others_of_other_shapes(
+    make_config: MakeConfig, digits: StagedData, tmp_path: Path
+) -> None:
+    others = [
+        make_config(layers=["flatten", {"linear": 64}, {"activation": "relu"}, {"linear": 10}]),
+        make_config(layers=[*WIDE, "flatten", {"linear": 10}], batch_size=64, epochs=1),
+        make_config(batch_size=7, optimizer=OptimizerConfig("adam", 0.01), epochs=1),
+        make_config(layers=WRONG_HEAD),
+    ]
+    config, recorder = make_config(), Recorder()
+    alone = run(config, digits, checkpoint_folder=str(tmp_path / "alone"))
+    pack = [Assignment(str(number), 1, other) for number, other in enumerate(others)]
+    pack.append(Assignment("t", 1, config, checkpoint_folder=str(tmp_path / "after")))
+    run_pack(pack, digits, recorder)
+    later = Recorder()
+    later.events = recorder.of("t")
+    assert numbers(later) == numbers(alone)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "alone").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "after").iterdir()}
+    assert len(files) >= 2
 
 
 IN_ANOTHER_PROCESS = """
@@ -290,6 +324,70 @@ def score(config: TrialConfig, digits: StagedData, saved: CheckpointSaved) -> Sc
     learner = Learner(config, digits, device=torch.device("cpu"))
     learner.module.load_state_dict(load(Path(saved.path), sha256=saved.sha256)["model"])
     return learner.evaluate("test")
+
+
+class Store(Recorder):
+    """A store that records each checkpoint only when it hears of the next one of its kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recorded: dict[str, CheckpointSaved] = {}
+        self._heard: dict[str, CheckpointSaved] = {}
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        if isinstance(event, CheckpointSaved):
+            if event.kind in self._heard:
+                self.recorded[event.kind] = self._heard[event.kind]
+            self._heard[event.kind] = event
+        for saved in self.recorded.values():
+            assert load(Path(saved.path), sha256=saved.sha256)["epoch"] == saved.epoch
+
+
+@pytest.mark.usefixtures("scripted")
+def test_what_a_late_store_has_on_record_is_always_there(
+    make_config: MakeConfig, digits: StagedData, tmp_path: Path
+) -> None:
+    store = Store()
+    run(make_config(epochs=4), digits, recorder=store, checkpoint_folder=str(tmp_path))
+    ended(store)
+    assert {kind: saved.epoch for kind, saved in store.recorded.items()} == {"best": 1, "last": 3}
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best-0001.pt", "best-0002.pt", "last-0003.pt", "last-0004.pt"]
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize(
+    ("num_failures", "written"),
+    [
+        (1, ["last1", "best1", "last2", "last3", "best2", "last4"]),
+        (2, ["last1", "best1", "last2", "last3", "last4", "best2"]),
+    ],
+)
+def test_a_best_checkpoint_that_failed_is_written_at_the_next_one(
+    make_config: MakeConfig,
+    digits: StagedData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_failures: int,
+    written: list[str],
+) -> None:
+    failures = iter(range(num_failures))
+
+    def write_or_fail(path: Path, content: memoryview) -> None:
+        if path.name == "best-0002.pt" and next(failures, None) is not None:
+            raise OSError(28, "No space left on device")
+        write_whole(path, content)
+
+    monkeypatch.setattr("workers.checkpoints.write_whole", write_or_fail)
+    config = make_config(epochs=4)
+    recorder = run(config, digits, checkpoint_folder=str(tmp_path))
+    saved = [e for e in recorder.events if isinstance(e, CheckpointSaved)]
+    assert [f"{event.kind}{event.epoch}" for event in saved] == written
+    (best,) = (event for event in saved if (event.kind, event.epoch) == ("best", 2))
+    metrics = ended(recorder).metrics
+    test = Score(metrics["test/loss"], metrics["test/accuracy"])
+    assert score(config, digits, best) == test
 
 
 @pytest.mark.usefixtures("scripted")
