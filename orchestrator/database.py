@@ -26,6 +26,7 @@ from sqlalchemy import (
     exc,
     func,
     insert,
+    make_url,
     select,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -151,6 +152,7 @@ def shown(engine: Engine) -> str:
 def _connect(url: str) -> Engine:
     dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
     try:
+        _check_url(url)
         if sqlite_path(url) is not None:
             engine = create_engine(
                 url,
@@ -168,11 +170,31 @@ def _connect(url: str) -> Engine:
                 "application_name": "trainyard",
             },
         )
-    except (exc.ArgumentError, ModuleNotFoundError) as error:
+    except (exc.ArgumentError, ModuleNotFoundError, ValueError) as error:
         raise StoreError(
             f"{redacted(url)}: not a database that trainyard knows ({error}); expected "
             "sqlite:///FILE, or postgresql://USER@HOST/NAME with trainyard[postgres] installed"
         ) from error
+
+
+def _check_url(url: str) -> None:
+    """Refuse what SQLAlchemy would take, and then stumble over or forget.
+
+    Raises:
+        ValueError: The URL names no file, a port that is none, or another kind of database.
+        ArgumentError: It is no URL.
+    """
+    path = sqlite_path(url)
+    if path is not None and path.name in ("", ":memory:"):
+        raise ValueError("a store is kept in a file")
+    if path is not None:
+        return
+    try:
+        driver = make_url(url).drivername
+    except ValueError as error:
+        raise ValueError("its port is not a number") from error
+    if driver != "postgresql+psycopg":
+        raise ValueError("no such kind of store")
 
 
 def _create(engine: Engine) -> None:
@@ -224,7 +246,8 @@ def _require_file(engine: Engine) -> None:
 
 
 def _is_newer(version: str) -> bool:
-    return int(version) > int(SCHEMA_VERSION)
+    # Ours are four digits; what is none of ours came after us.
+    return not version.isdigit() or int(version) > int(SCHEMA_VERSION)
 
 
 def _check_version(engine: Engine, version: str | None) -> None:

@@ -4,7 +4,7 @@ All in the caller's transaction, the entries for MLflow included: either everyth
 about an ending is in the store, or nothing is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from experiments.records import (
 )
 from orchestrator import outbox
 from orchestrator.leases import Lease, holds
+from orchestrator.rows import OPEN_STATES
 from orchestrator.tables import attempt, experiment, trial
 
-_OPEN_STATES = [state for state in TrialState if state not in TERMINAL_STATES]
 _BAD_STATES = [TrialState.FAILED, TrialState.QUARANTINED]
 
 
@@ -134,11 +134,24 @@ def announce(
     connection: Connection, trial_id: str, experiment_id: str, variant: str, *, now: float
 ) -> None:
     """Tell MLflow of a terminal trial and, where it was its variant's last, of the model."""
-    outbox.enqueue(connection, outbox.TRIAL, trial_id, now=now)
-    of_variant = (trial.c.experiment_id == experiment_id) & (trial.c.variant == variant)
-    states = set(connection.scalars(select(trial.c.state).where(of_variant).distinct()))
-    if TrialState.SUCCEEDED in states and states.isdisjoint(_OPEN_STATES):
-        outbox.enqueue(connection, outbox.MODEL, f"{experiment_id}/{variant}", now=now)
+    outbox.enqueue(connection, outbox.TRIAL, [trial_id], now=now)
+    for each in finished_variants(connection, experiment_id, [variant]):
+        outbox.enqueue(connection, outbox.MODEL, [f"{experiment_id}/{each}"], now=now)
+
+
+def finished_variants(
+    connection: Connection, experiment_id: str, variants: Collection[str]
+) -> Sequence[str]:
+    """Give those of the variants that have a succeeded trial and no open one."""
+    num_succeeded = func.count().filter(trial.c.state == TrialState.SUCCEEDED)
+    num_open = func.count().filter(trial.c.state.in_(OPEN_STATES))
+    query = (
+        select(trial.c.variant)
+        .where(trial.c.experiment_id == experiment_id, trial.c.variant.in_(variants))
+        .group_by(trial.c.variant)
+        .having(num_succeeded > 0, num_open == 0)
+    )
+    return connection.scalars(query).all()
 
 
 def _pause_when_too_many_failed(

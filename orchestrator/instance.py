@@ -8,13 +8,13 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from experiments.errors import StoreBusyError
+from experiments.errors import StoreBusyError, StoreError
 from orchestrator.settings import sqlite_path
 
 
@@ -27,6 +27,7 @@ def sole_orchestrator(url: str) -> Generator[None]:
 
     Raises:
         StoreBusyError: Another process holds it; the message says which, since when.
+        StoreError: The lock's file cannot be opened, as when it is another user's.
     """
     path = sqlite_path(url)
     if path is None:
@@ -34,36 +35,66 @@ def sole_orchestrator(url: str) -> Generator[None]:
         return
     database = path.resolve()
     lock = database.with_name(f"{database.name}.lock")
-    with os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+    with _opened(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StoreBusyError(f"{database}: {_holder(file)}") from error
         _sign(file)
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)  # or the next holder would pass for us until it has signed
+
+
+def _opened(lock: Path) -> IO[str]:
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    except PermissionError as error:
+        raise StoreError(
+            f"{lock}: cannot be opened: {error.strerror}; the store is another user's: let "
+            "them work on it, set TRAINYARD_HOME to a folder of your own, or share a "
+            "PostgreSQL database"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{lock}: cannot be opened: {error.strerror}") from error
 
 
 def _sign(file: IO[str]) -> None:
+    signature = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
     file.truncate(0)
-    json.dump(
-        {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        },
-        file,
-    )
-    file.flush()
+    file.write(json.dumps(signature))
+    file.flush()  # all of it in one write
 
 
 def _holder(file: IO[str]) -> str:
     try:
         holder = json.load(file)
-    except ValueError:  # it holds the lock, but has not signed yet
+    except ValueError:
+        holder = None
+    if holder is None or _is_gone(holder):  # who holds the lock has not signed yet
         return "another orchestrator has just started to work on this store; wait for it"
     return (
         "another orchestrator works on this store: process {pid} on {host}, since {since} "
         "(`{command}`); wait for it, or stop it with `kill {pid}`. It also takes up what "
         "`trainyard submit` adds".format(**holder)
     )
+
+
+def _is_gone(holder: Mapping[str, Any]) -> bool:
+    """Say whether a signature is that of a process which was killed before it could erase it."""
+    if holder["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it lives, and is another user's
+    return False

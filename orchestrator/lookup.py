@@ -8,7 +8,14 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from experiments.errors import NotFoundError
 from experiments.records import Failure, Objective, TrialState
-from orchestrator.rows import AttemptRow, ExperimentRow, Overview, TrialRow, decode_metrics
+from orchestrator.rows import (
+    OPEN_STATES,
+    AttemptRow,
+    ExperimentRow,
+    Overview,
+    TrialRow,
+    decode_metrics,
+)
 from orchestrator.tables import experiment, trial
 
 _SHOWN: Final = 5  # names or ids that a message lists at most
@@ -20,14 +27,37 @@ _TRIAL_COLUMNS = [
 ]
 
 
+# Whether an experiment has a trial that waits or is under way; the limit keeps PostgreSQL
+# from reading them all (see `claiming.py`).
+_HAS_OPEN_TRIAL = (
+    select(trial.c.id)
+    .where(trial.c.experiment_id == experiment.c.id, trial.c.state.in_(OPEN_STATES))
+    .limit(1)
+    .correlate(experiment)
+    .scalar_subquery()
+    .is_not(None)
+)
+
+
 def experiments(
-    connection: Connection, ids: Collection[str] | None = None
+    connection: Connection, ids: Collection[str] | None = None, *, open_only: bool = False
 ) -> tuple[ExperimentRow, ...]:
-    """Give experiments (all, unless ids are given), the oldest first."""
+    """Give experiments (all, unless ids are given), the oldest first.
+
+    With `open_only` those alone that have trials which wait or are under way.
+    """
     query = select(*_EXPERIMENT_COLUMNS).order_by(experiment.c.created_at, experiment.c.id)
     if ids is not None:
         query = query.where(experiment.c.id.in_(ids))
+    if open_only:
+        query = query.where(_HAS_OPEN_TRIAL)
     return tuple(_experiment_row(row) for row in connection.execute(query))
+
+
+def experiment_with_id(connection: Connection, experiment_id: str) -> ExperimentRow:
+    """Give the experiment with exactly this id, which must be there."""
+    query = select(*_EXPERIMENT_COLUMNS).where(experiment.c.id == experiment_id)
+    return _experiment_row(connection.execute(query).one())
 
 
 def experiment_called(connection: Connection, name_or_id: str) -> ExperimentRow:
@@ -68,10 +98,14 @@ def trial_called(connection: Connection, trial_id: str) -> TrialRow:
     Raises:
         NotFoundError: There is none, or more than one.
     """
-    where = (trial.c.id == trial_id) | trial.c.id.startswith(trial_id, autoescape=True)
-    query = select(*_TRIAL_COLUMNS).where(where).order_by(trial.c.id).limit(_SHOWN)
-    rows = connection.execute(query).all()
-    if rows and (rows[0].id == trial_id or len(rows) == 1):
+    query = select(*_TRIAL_COLUMNS).order_by(trial.c.id).limit(_SHOWN)
+    # Two queries: to look for the start of an id is to look at every id.
+    row = connection.execute(query.where(trial.c.id == trial_id)).first()
+    if row is not None:
+        return _trial_row(row)
+    starts = trial.c.id.startswith(trial_id, autoescape=True)
+    rows = connection.execute(query.where(starts)).all()
+    if len(rows) == 1:
         return _trial_row(rows[0])
     if rows and trial_id:
         ids = ", ".join(row.id for row in rows)
@@ -113,20 +147,17 @@ def attempt_row(row: Row[Any]) -> AttemptRow:
 
 
 def _best(connection: Connection, row: ExperimentRow) -> TrialRow | None:
-    value = trial.c.objective_value
+    value = trial.c.objective_value  # only trials that have succeeded have one
     order = value.desc() if row.objective.goal == "maximize" else value.asc()
-    query = (
-        select(*_TRIAL_COLUMNS)
-        .where(
-            trial.c.experiment_id == row.id,
-            trial.c.state == TrialState.SUCCEEDED,
-            value.is_not(None),
-        )
+    best = (
+        select(trial.c.id)
+        .where(trial.c.experiment_id == row.id, value.is_not(None))
         .order_by(order, trial.c.number)
         .limit(1)
+        .scalar_subquery()
     )
-    best = connection.execute(query).first()
-    return None if best is None else _trial_row(best)
+    found = connection.execute(select(*_TRIAL_COLUMNS).where(trial.c.id == best)).first()
+    return None if found is None else _trial_row(found)
 
 
 def _experiment_row(row: Row[Any]) -> ExperimentRow:

@@ -17,12 +17,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Engine
 
+from experiments.errors import TrainyardError
 from orchestrator.database import open_store
 from orchestrator.outbox import Outbox
+from orchestrator.results import Results
 from orchestrator.settings import Settings, from_environment
 
 NICENESS: Final = 10
@@ -88,24 +92,35 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    from orchestrator import mlflow_mirror
-
     settings = from_environment()
-    engine = open_store(settings.database_url, create=False)
-    outbox = Outbox(engine)
-    mlflow: mlflow_mirror.Mlflow | None = None
+    drain: Callable[[], int] | None = None
     while True:
         try:
-            mlflow = mlflow or mlflow_mirror.Mlflow(settings)
-            num_told = mlflow_mirror.drain(outbox, mlflow, engine=engine)
-        except Exception:
+            drain = drain or _open(settings)
+            num_told = drain()
+        except Exception as error:
             # Neither store is worth ending for: both may be back in a moment.
-            _log.exception("MLflow cannot be told anything now")
+            ours = isinstance(error, TrainyardError)  # it says what is wrong in one line
+            _log.error("MLflow cannot be told anything now: %s", error, exc_info=not ours)
             time.sleep(_PAUSE_AFTER_ERROR_SECONDS)
         else:
             if num_told:
                 _log.info("told MLflow of %d trials and models", num_told)
             time.sleep(_PAUSE_SECONDS)
+
+
+def _open(settings: Settings) -> Callable[[], int]:
+    """Open both stores, and give what tells one all that is new in the other."""
+    from orchestrator.mlflow_mirror import Mlflow, drain
+    from orchestrator.mlflow_records import Records
+
+    engine = open_store(settings.database_url, create=False)
+    try:
+        mlflow = Mlflow(settings)
+    except BaseException:
+        engine.dispose()
+        raise
+    return partial(drain, Outbox(engine), mlflow, Records(Results(engine)), engine=engine)
 
 
 def _end_with_stdin() -> None:

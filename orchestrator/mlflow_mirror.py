@@ -5,6 +5,7 @@ begin again: a run is found by its trial before one is made, what was sent is se
 with its own timestamps (MLflow keeps one of each), and a run is terminated last.
 """
 
+import fcntl
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,7 @@ from sqlalchemy import Engine, func, select
 from experiments.errors import CheckpointError
 from orchestrator.mlflow_records import ModelRecord, Records, RunRecord
 from orchestrator.outbox import MODEL, Entry, Outbox
-from orchestrator.results import Results
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, sqlite_path
 
 _MOST_METRICS: Final = 1000
 _MOST_PARAMS: Final = 100
@@ -40,18 +40,18 @@ _EXPERIMENT_TAGS: Final = {
     # Else MLflow's pages open on their views for language-model agents.
     "mlflow.experimentKind": "custom_model_development"
 }
+_ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
 _ADVISORY_LOCK: Final = 0x6D6972726F72  # "mirror"
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-def drain(outbox: Outbox, mlflow: "Mlflow", *, engine: Engine) -> int:
+def drain(outbox: Outbox, mlflow: "Mlflow", records: Records, *, engine: Engine) -> int:
     """Tell all that is due, and give how many entries are done.
 
     What cannot be told now is tried again later, each time after a longer while.
     """
-    records = Records(Results(engine))
     num_done = 0
     with _alone(engine) as alone:
         while alone and (entries := outbox.pending(_BATCH)):
@@ -93,6 +93,8 @@ class Mlflow:
 
     def __init__(self, settings: Settings, *, client: MlflowClient | None = None) -> None:
         """Connect; a new store in a database is made now, which takes seconds."""
+        if client is None:
+            _make_store(settings.mlflow_uri)
         self._client = client or MlflowClient(settings.mlflow_uri)
         self._artifacts = settings.mlflow_artifacts
         # A server knows where its files go; a store that we open ourselves must be told.
@@ -114,6 +116,8 @@ class Mlflow:
     def write_model(self, record: ModelRecord) -> None:
         """Log a model as an output of its trial's run, loadable without trainyard.
 
+        Once it is there, the model of the trial that was the variant's best before goes.
+
         Raises:
             CheckpointError: The checkpoint is missing or altered.
             LookupError: The run is not there yet.
@@ -132,11 +136,17 @@ class Mlflow:
         if logged.model_id not in {output.model_id for output in outputs}:
             output = LoggedModelOutput(logged.model_id, step=record.epoch)
             self._client.log_outputs(run.info.run_id, [output])
+        for other in self._models_of_variant(record, run.info.experiment_id):
+            if other.model_id != logged.model_id:
+                self._client.delete_logged_model(other.model_id)
 
     def _begin_run(self, record: RunRecord) -> str:
-        """Give the id of the trial's run; one from before a person's `retry` goes in the bin."""
+        """Give the id of the trial's run; one from before a person's `retry` goes in the bin.
+
+        Such a one has another fence, or, where nobody claimed the trial since, another state.
+        """
         run = self._find(record.experiment, record.trial_id)
-        if run is not None and run.data.tags.get("trainyard.fence") != str(record.fence):
+        if run is not None and any(run.data.tags.get(k) != record.tags[k] for k in _ENDING_TAGS):
             self._client.delete_run(run.info.run_id)
             run = None
         if run is None:
@@ -173,6 +183,15 @@ class Mlflow:
             params=dict(run.data.params),
         )
 
+    def _models_of_variant(self, record: ModelRecord, experiment_id: str) -> list[LoggedModel]:
+        found = self._client.search_logged_models(
+            [experiment_id],
+            f"name = '{record.name}' AND "
+            f"tags.`trainyard.experiment_id` = '{record.tags['trainyard.experiment_id']}'",
+        )
+        # Two variants may be spelt alike as models.
+        return [each for each in found if each.tags.get("variant") == record.tags["variant"]]
+
     def _experiment_id(self, name: str) -> str:
         if name not in self._experiment_ids:
             found = self._client.get_experiment_by_name(name)
@@ -184,6 +203,26 @@ class Mlflow:
                     name, location, tags=_EXPERIMENT_TAGS
                 )
         return self._experiment_ids[name]
+
+
+def _make_store(uri: str) -> None:
+    """Make MLflow's SQLite store, unless it is there: whole, or not at all.
+
+    MLflow's migrations, ended half way, leave a file that it can never use again. So they
+    run on a file of another name; and one at a time, since several mirrors may share it.
+    """
+    path = sqlite_path(uri)
+    if path is None or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        partial = path.with_name(f"{path.name}.partial")
+        partial.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.rename(path)
 
 
 def _dataset_input(record: RunRecord) -> DatasetInput:

@@ -24,6 +24,8 @@ _STATUS: Final = {
     TrialState.CANCELLED: "KILLED",
     TrialState.PRUNED: "KILLED",
 }
+_OUR_TAGS: Final = frozenset({"experiment", "variant", "seed", "diverged"})
+_OUR_PREFIXES: Final = ("trainyard.", "mlflow.")
 _BY_STEP: Final = "train/batch_loss"
 _MOST_KEY_CHARACTERS: Final = 250
 _MOST_VALUE_CHARACTERS: Final = 6000
@@ -50,11 +52,10 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A trial as a run. `fence` tells a trial tried anew by a person from what it was before."""
+    """A trial as a run."""
 
     experiment: str
     trial_id: str
-    fence: int
     name: str
     tags: Mapping[str, str]
     params: Mapping[str, str]
@@ -80,7 +81,7 @@ class ModelRecord:
 
 
 class Records:
-    """Reads runs and models from the store."""
+    """Reads runs and models from the store; keeps what is the same for all of an experiment."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -90,7 +91,7 @@ class Records:
         """Give a terminal trial with its whole curve."""
         trial = self._results.trial(trial_id)
         return run_record(
-            self._results.resolve_experiment(trial.experiment_id),
+            self._results.experiment(trial.experiment_id),
             trial,
             self._results.config(trial_id),
             curves=self._results.curves(trial_id=trial_id),
@@ -99,18 +100,17 @@ class Records:
 
     def model(self, experiment_id: str, variant: str) -> ModelRecord | None:
         """Give the checkpoint to show for a variant; None where none was kept."""
-        experiment = self._results.resolve_experiment(experiment_id)
+        experiment = self._results.experiment(experiment_id)
         trials = [
             (trial.objective_value, trial)
-            for trial in self._results.trials(experiment_id)
-            if trial.variant == variant and trial.objective_value is not None
+            for trial in self._results.trials(experiment_id, variant=variant)
+            if trial.objective_value is not None
         ]
         if not trials:
             return None
         sign = 1 if experiment.objective.goal == "maximize" else -1
         _, best = max(trials, key=lambda pair: sign * pair[0])  # the first of equals
-        kept = self._results.checkpoints(best.id)
-        chosen = next((each for each in kept if each.epoch == best.selected_epoch), None)
+        chosen = self._results.selected_checkpoint(best)
         if chosen is None:
             return None
         architecture = self._results.config(best.id).architecture
@@ -118,8 +118,7 @@ class Records:
 
     def _names(self, experiment_id: str) -> frozenset[str]:
         if experiment_id not in self._param_names:  # fixed since the submit
-            trials = self._results.trials(experiment_id)
-            self._param_names[experiment_id] = frozenset().union(*(each.params for each in trials))
+            self._param_names[experiment_id] = self._results.param_names(experiment_id)
         return self._param_names[experiment_id]
 
 
@@ -145,7 +144,6 @@ def run_record(
     return RunRecord(
         experiment=experiment.name,
         trial_id=trial.id,
-        fence=trial.num_attempts,
         name=f"{trial.variant[:_MOST_KEY_CHARACTERS]} seed={trial.seed}",
         tags=_texts(_tags(experiment, trial)),
         params=_texts(params),
@@ -177,7 +175,7 @@ def _summary(trial: TrialRow, end_ms: int) -> Iterator[Point]:
 
 def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
     tags = {
-        **experiment.tags,
+        **_users_tags(experiment.tags),
         "experiment": experiment.name,
         "variant": trial.variant,
         "seed": trial.seed,
@@ -202,6 +200,17 @@ def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
     return tags
 
 
+def _users_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Give a spec's tags as they are called in MLflow: where the name is ours, `spec.<name>`."""
+    renamed: dict[str, str] = {}
+    for tag, value in tags.items():
+        name = _key(tag)
+        while name in _OUR_TAGS or name.startswith(_OUR_PREFIXES) or name in renamed:
+            name = f"spec.{name}"
+        renamed[name] = value
+    return renamed
+
+
 def _dataset(data: DataConfig) -> DatasetRecord:
     profile = {name: getattr(data, name) for name in data.__dataclass_fields__}
     return DatasetRecord(data.name, data.digest[:_MOST_DIGEST_CHARACTERS], json.dumps(profile))
@@ -210,7 +219,12 @@ def _dataset(data: DataConfig) -> DatasetRecord:
 def _model_record(
     experiment: ExperimentRow, trial: TrialRow, architecture: Architecture, chosen: CheckpointRow
 ) -> ModelRecord:
-    tags = {"variant": trial.variant, "seed": trial.seed, "trainyard.trial": trial.id}
+    tags = {
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "trainyard.experiment_id": experiment.id,
+        "trainyard.trial": trial.id,
+    }
     return ModelRecord(
         experiment=experiment.name,
         trial_id=trial.id,
@@ -226,9 +240,13 @@ def _model_record(
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Spell keys and values as MLflow takes them."""
     return {
-        re.sub(r"[^\w\-. :/]", "_", key)[:_MOST_KEY_CHARACTERS]: str(value)[:_MOST_VALUE_CHARACTERS]
+        _key(key)[:_MOST_KEY_CHARACTERS]: str(value)[:_MOST_VALUE_CHARACTERS]
         for key, value in values.items()
     }
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w\-. :/]", "_", name)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -4,6 +4,7 @@ Entries are written in the transaction that makes them necessary, so none is eve
 missing; telling them is safe to repeat, so none needs to be told exactly once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,14 +76,15 @@ class Outbox:
             return connection.execute(update(outbox).where(same).values(values)).rowcount == 1
 
 
-def enqueue(connection: Connection, kind: str, key: str, *, now: float) -> None:
-    """Note, in the caller's transaction, that there is something (new) to tell."""
+def enqueue(connection: Connection, kind: str, keys: Sequence[str], *, now: float) -> None:
+    """Note, in the caller's transaction, that there is something (new) to tell of each key."""
+    if not keys:
+        return
     fresh = {"created_at": now, "available_at": now, "tries": 0, "done_at": None, "error": None}
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
-        dialect.insert(outbox)
-        .values(kind=kind, key=key, revision=1, **fresh)
-        .on_conflict_do_update(
+        dialect.insert(outbox).on_conflict_do_update(
             index_elements=["kind", "key"], set_={**fresh, "revision": outbox.c.revision + 1}
-        )
+        ),
+        [{"kind": kind, "key": key, "revision": 1, **fresh} for key in keys],
     )

@@ -50,8 +50,8 @@ class Pool(Protocol):
     def room_for(self, resources: Resources) -> bool:
         """Say whether one more worker of that size fits beside those hired."""
 
-    def could_ever_hold(self, resources: Resources) -> bool:
-        """Say whether a worker of that size would fit if no other were hired."""
+    def could_hold(self, resources: Resources, *, num_workers: int) -> bool:
+        """Say whether so many workers of that size would fit if no others were hired."""
 
     def hire(self, resources: Resources) -> str:
         """Start a worker and give its name at once; `WorkerReady` follows."""

@@ -206,7 +206,7 @@ class Queue:
                     now=now,
                     to=TrialState.CANCELLED if holding.stop_requested else TrialState.QUEUED,
                     attempt_as=AttemptState.EXPIRED,
-                    values={"available_at": 0.0},
+                    values={"available_at": AT_ONCE},
                 )
         return len(rows)
 

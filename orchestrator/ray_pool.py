@@ -5,18 +5,20 @@ it restarts no worker and repeats no call, because only the queue may decide on 
 """
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 
 from experiments.errors import StoreError
 from experiments.records import Assignment, Resources
@@ -38,6 +40,10 @@ _ACTOR: Final = {
 _LOCAL_HOSTS: Final = frozenset({"auto", "local", "localhost", "127.0.0.1", "[::1]"})
 
 
+_LOOK_SECONDS: Final = 3.0
+"""How often the cluster is asked for its machines; trials wait so long for a new one."""
+
+
 @dataclass(slots=True)
 class _Worker:
     handle: Any  # Ray's actor handle has no static type
@@ -53,7 +59,12 @@ class RayPool:
     """
 
     def __init__(
-        self, settings: Settings, *, num_workers: int | None = None, data_root: Path | None = None
+        self,
+        settings: Settings,
+        *,
+        num_workers: int | None = None,
+        data_root: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Remember what to start; nothing is started yet.
 
@@ -61,12 +72,16 @@ class RayPool:
             settings: Where Ray is (`ray_address`; None for an embedded one).
             num_workers: The most workers at a time; None for as many as there is room for.
             data_root: Where workers find data sets; by default the settings' own place.
+            clock: Gives seconds that only ever rise.
         """
         self._address = settings.ray_address
         self._data_root = settings.data if data_root is None else data_root
         self._num_workers = num_workers
         self._workers: dict[str, _Worker] = {}
         self._numbers = count(1)
+        self._clock = clock
+        self._seen_nodes: list[Resources] = []
+        self._look_at = -math.inf  # when to look at the nodes again
         self._is_open = False
 
     def open(self) -> None:
@@ -90,9 +105,9 @@ class RayPool:
         hired = [worker.resources for worker in self._workers.values()]
         return fits([*hired, resources], nodes=self._nodes())
 
-    def could_ever_hold(self, resources: Resources) -> bool:
-        """Say whether a worker of that size would fit if no other were hired."""
-        return fits([resources], nodes=self._nodes())
+    def could_hold(self, resources: Resources, *, num_workers: int) -> bool:
+        """Say whether so many workers of that size would fit if no others were hired."""
+        return fits([resources] * num_workers, nodes=self._nodes())
 
     def hire(self, resources: Resources) -> str:
         """Start a worker and give its name at once; `WorkerReady` follows."""
@@ -105,17 +120,23 @@ class RayPool:
         return name
 
     def dismiss(self, worker: str) -> None:
-        """Send an idle worker home and free its resources."""
-        ray.kill(self._workers.pop(worker).handle)
+        """Send an idle worker home and free its resources; one that is gone is at home."""
+        if worker in self._workers:
+            ray.kill(self._workers.pop(worker).handle)
 
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
-        """Hand a pack to an idle worker; returns at once."""
-        run = self._workers[worker].handle.run
-        run.options(concurrency_group="work").remote(tuple(pack))
+        """Hand a pack to an idle worker; returns at once.
+
+        Nothing is to be said of a worker that is gone: `poll` has given its `WorkerLost`.
+        """
+        if worker in self._workers:
+            run = self._workers[worker].handle.run
+            run.options(concurrency_group="work").remote(tuple(pack))
 
     def stop(self, worker: str, trial_ids: Collection[str]) -> None:
-        """Ask a worker to end these trials; each answers with an event as usual."""
-        _talk(self._workers[worker].handle.stop, tuple(trial_ids))
+        """Ask a worker to end these trials; each answers with an event unless the worker died."""
+        if worker in self._workers:
+            _talk(self._workers[worker].handle.stop, tuple(trial_ids))
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         """Give what came in, waiting up to the timeout for the first message.
@@ -145,12 +166,20 @@ class RayPool:
             messages: list[Message] = ray.get(worker.listening)
         except ray.exceptions.RayError as error:
             del self._workers[name]
+            self._look_at = -math.inf  # perhaps its whole machine is gone
             ray.kill(worker.handle)  # in case it lives, but cannot be heard
             return [WorkerLost(name, _reason(error))]
         worker.listening = _talk(worker.handle.listen)
         return messages
 
     def _nodes(self) -> list[Resources]:
+        """Give the cluster's machines as they were a few seconds ago: this is asked every turn."""
+        if self._clock() >= self._look_at:
+            self._seen_nodes = self._look()
+            self._look_at = self._clock() + _LOOK_SECONDS
+        return self._seen_nodes
+
+    def _look(self) -> list[Resources]:
         if self._address is None:
             return [_embedded(self._num_workers)]
         self.open()
@@ -236,6 +265,8 @@ def _join(address: str) -> None:
 
 def _knock(address: str) -> None:
     """Fail at once where nobody listens; Ray itself tries for minutes."""
+    if address == "auto":  # the cluster of this machine, which a file tells, perhaps no more
+        address = canonicalize_bootstrap_address(address) or ""
     host, _, port = address.rpartition(":")
     if host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()

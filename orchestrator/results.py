@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from experiments.records import CheckpointSaved, PointsMeasured, TrialConfig
+from experiments.records import CheckpointSaved, PointsMeasured, TrialConfig, TrialState
 from orchestrator import lookup
 from orchestrator.database import Clock, database_now, reading, writing
 from orchestrator.leases import Lease, valid_leases
@@ -28,7 +28,7 @@ from orchestrator.tables import attempt, checkpoint, metric, trial
 Said = PointsMeasured | CheckpointSaved
 """What a worker reports while its trial goes on."""
 
-_RECENT_SECONDS: Final = 300.0
+RECENT_SECONDS: Final = 300.0
 
 
 class Results:
@@ -70,22 +70,33 @@ class Results:
         with reading(self._engine) as connection:
             return lookup.experiment_called(connection, name_or_id)
 
+    def experiment(self, experiment_id: str) -> ExperimentRow:
+        """Give an experiment; `experiment_id` is whole."""
+        with reading(self._engine) as connection:
+            return lookup.experiment_with_id(connection, experiment_id)
+
     def overviews(
         self,
         experiment_ids: Collection[str] | None = None,
         *,
-        recent_seconds: float = _RECENT_SECONDS,
+        recent_seconds: float = RECENT_SECONDS,
+        open_only: bool = False,
     ) -> tuple[Overview, ...]:
-        """Give experiments at a glance (all, unless ids are given), the oldest first."""
+        """Give experiments at a glance (all, unless ids are given), the oldest first.
+
+        With `open_only` those alone that have trials which wait or are under way.
+        """
         with reading(self._engine) as connection:
             since = connection.execute(select(self._now())).scalar_one() - recent_seconds
-            chosen = lookup.experiments(connection, experiment_ids)
+            chosen = lookup.experiments(connection, experiment_ids, open_only=open_only)
             return tuple(lookup.overview(connection, row, since=since) for row in chosen)
 
-    def trials(self, experiment_id: str) -> tuple[TrialRow, ...]:
-        """Give an experiment's trials in the order of their numbers."""
+    def trials(self, experiment_id: str, *, variant: str | None = None) -> tuple[TrialRow, ...]:
+        """Give the trials of an experiment, or of one variant, in the order of their numbers."""
+        where = trial.c.experiment_id == experiment_id
+        if variant is not None:
+            where &= trial.c.variant == variant
         with reading(self._engine) as connection:
-            where = trial.c.experiment_id == experiment_id
             return lookup.trials(connection, where, order_by=trial.c.number)
 
     def trial(self, trial_id: str) -> TrialRow:
@@ -103,6 +114,12 @@ class Results:
             query = select(trial.c.config).where(trial.c.id == trial_id)
             return TrialConfig.from_data(connection.execute(query).scalar_one())
 
+    def param_names(self, experiment_id: str) -> frozenset[str]:
+        """Give the hyperparameters that any trial of an experiment has."""
+        query = select(trial.c.params).where(trial.c.experiment_id == experiment_id)
+        with reading(self._engine) as connection:
+            return frozenset(name for params in connection.scalars(query) for name in params)
+
     def attempts(self, trial_id: str) -> tuple[AttemptRow, ...]:
         """Give a trial's executions, the first one first."""
         query = select(attempt).where(attempt.c.trial_id == trial_id).order_by(attempt.c.fence)
@@ -116,6 +133,17 @@ class Results:
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(checkpoint.c.kind))
             return tuple(CheckpointRow(*row) for row in rows)
+
+    def selected_checkpoint(self, trial: TrialRow) -> CheckpointRow | None:
+        """Give the checkpoint with the weights of the trial's selected epoch.
+
+        Of several the best one, then the others by kind; None where none was kept, or while
+        the trial has not succeeded.
+        """
+        if trial.state is not TrialState.SUCCEEDED:
+            return None
+        kept = (row for row in self.checkpoints(trial.id) if row.epoch == trial.selected_epoch)
+        return min(kept, key=lambda row: (row.kind != "best", row.kind), default=None)
 
     def curves(
         self,

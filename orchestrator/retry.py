@@ -7,7 +7,7 @@
 | lost          | at once, `LOSS_BUDGET` times; then the trial is quarantined     |
 | timeout       | never: it would take as long again                             |
 | not_finite    | never: the same numbers would be computed again                |
-| data          | never: a file that is missing or altered stays so              |
+| data          | never: a file that is altered stays so                         |
 """
 
 import random

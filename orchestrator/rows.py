@@ -3,9 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from experiments.records import ExperimentState, Failure, Objective, TrialState
+from experiments.records import (
+    TERMINAL_STATES,
+    ExperimentState,
+    Failure,
+    Objective,
+    TrialState,
+)
+
+OPEN_STATES: Final = tuple(state for state in TrialState if state not in TERMINAL_STATES)
+"""The states of a trial that waits or is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class Overview:
     @property
     def num_open(self) -> int:
         """How many trials wait or are under way."""
-        return self.counts[TrialState.QUEUED] + self.counts[TrialState.LEASED]
+        return sum(self.counts[state] for state in OPEN_STATES)
 
     @property
     def state(self) -> ExperimentState:

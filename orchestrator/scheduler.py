@@ -45,15 +45,20 @@ class WorkersDoNotStartError(Exception):
 
 @dataclass(slots=True)
 class _Seat:
-    """A hired worker: its size, whether it is up, and the leases of the pack it works on."""
+    """A hired worker: its size, whether it is up, and the leases of the pack it works on.
+
+    `busy` lasts until the worker says that its pack is done, which is later than the last
+    word on its trials: a pack handed out in between would be taken for the old one.
+    """
 
     resources: Resources
     ready: bool = False
+    busy: bool = False
     leases: dict[str, Lease] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
-        return self.ready and not self.leases
+        return self.ready and not self.busy
 
 
 class Scheduler:
@@ -80,6 +85,8 @@ class Scheduler:
         self._renewed_at = clock()
         self._expired_at = clock()
         self._lost_at_start = 0
+        self._last_reason = ""
+        self._too_large: set[Resources] = set()
 
     @property
     def is_working(self) -> bool:
@@ -94,19 +101,29 @@ class Scheduler:
             StoreError: The store cannot be used.
         """
         self._hear(self._pool.poll(wait_seconds))
+        if self._lost_at_start >= _MOST_LOST_AT_START:
+            raise WorkersDoNotStartError(
+                f"{self._lost_at_start} workers in a row were lost while starting: "
+                f"{self._last_reason}"
+            )
         self._keep_leases()
-        waiting = self._queue.demand()
-        self._staff(waiting)
-        self._hand_out(waiting)
+        self._assign(self._queue.demand())
 
     def shut_down(self, *, grace_seconds: float) -> None:
-        """Stop all trials, write what they still say, and give every lease back."""
-        for name, seat in self._seats.items():
-            self._pool.stop(name, list(seat.leases))
-        deadline = self._clock() + grace_seconds
-        while self.is_working and self._clock() < deadline:
-            self._hear(self._pool.poll(0.2))
-        self._pool.close()
+        """Stop all trials, write what they still say, and give every lease back.
+
+        Raises:
+            StoreError: The store cannot be used. The workers are gone all the same.
+        """
+        try:
+            deadline = self._clock() + grace_seconds
+            while self.is_working and self._clock() < deadline:
+                # Asked each time: a pack that was on its way had not begun at the first.
+                for name, seat in self._seats.items():
+                    self._pool.stop(name, list(seat.leases))
+                self._hear(self._pool.poll(0.2))
+        finally:
+            self._pool.close()
         for seat in self._seats.values():
             for lease in seat.leases.values():
                 self._queue.release(lease)
@@ -162,6 +179,7 @@ class Scheduler:
         for lease in seat.leases.values():
             self._queue.lose(lease, f"{worker} ended its pack without a word of this trial")
         seat.leases.clear()
+        seat.busy = False
 
     def _bury(self, worker: str, reason: str) -> None:
         seat = self._seats.pop(worker)
@@ -170,10 +188,7 @@ class Scheduler:
             self._queue.lose(lease, reason)
         if not seat.ready:
             self._lost_at_start += 1
-            if self._lost_at_start >= _MOST_LOST_AT_START:
-                raise WorkersDoNotStartError(
-                    f"{self._lost_at_start} workers in a row were lost while starting: {reason}"
-                )
+            self._last_reason = reason
 
     # --- leases
 
@@ -208,47 +223,84 @@ class Scheduler:
             if lost:
                 self._pool.stop(name, lost)
 
-    # --- staff and hand out
+    # --- hand out and staff
 
-    def _staff(self, waiting: Mapping[Resources, int]) -> None:
-        """Hire for what waits; where there is no room, send idle workers of other sizes home."""
+    def _assign(self, waiting: Mapping[Resources, int]) -> None:
+        """Give what waits to workers of its size, first in line first.
+
+        A size that the rest of the pool keeps from getting one more worker holds back all
+        that come after it, so that the room it needs falls free instead of being taken.
+        """
         for resources, num_waiting in waiting.items():
-            fitting = [seat for seat in self._seats.values() if seat.resources == resources]
-            unoccupied = sum(not seat.leases for seat in fitting)
-            while unoccupied < num_waiting and self._may_hire(resources):
-                self._seats[self._pool.hire(resources)] = _Seat(resources)
-                unoccupied += 1
+            left = num_waiting - self._hand_out(resources, num_waiting)
+            if left > 0 and self._hire(resources, left) and self._is_kept_out(resources):
+                return
 
-    def _may_hire(self, resources: Resources) -> bool:
-        if not self._pool.could_ever_hold(resources):
-            return False
-        while self._is_full(resources):
-            other = next(
-                (n for n, s in self._seats.items() if s.idle and s.resources != resources), None
+    def _hand_out(self, resources: Resources, num_waiting: int) -> int:
+        """Start packs on idle workers of a size; give how many trials were handed out."""
+        handed_out = 0
+        for name, seat in self._seats.items():
+            if handed_out >= num_waiting or not seat.idle or seat.resources != resources:
+                continue
+            claims = self._queue.claim(
+                worker=name,
+                limit=1,
+                lease_seconds=self._settings.lease_seconds,
+                resources=resources,
             )
-            if other is None:
-                return False
-            self._pool.dismiss(other)
-            del self._seats[other]
+            if not claims:  # what waits is not due yet, or another orchestrator was faster
+                break
+            seat.busy = True
+            seat.leases = {claim.lease.trial_id: claim.lease for claim in claims}
+            self._pool.start(name, [self._assignment(claim) for claim in claims])
+            handed_out += len(claims)
+        return handed_out
+
+    def _hire(self, resources: Resources, num_waiting: int) -> bool:
+        """Hire for what waits, sending idle workers of other sizes home; True if too few."""
+        free = sum(s.resources == resources and not s.busy for s in self._seats.values())
+        while free < num_waiting:
+            if self._is_full(resources) and not self._make_room(resources):
+                return True
+            if not self._is_full(resources):
+                self._seats[self._pool.hire(resources)] = _Seat(resources)
+                free += 1
+        return False
+
+    def _make_room(self, resources: Resources) -> bool:
+        """Send one idle worker of another size home; False where none is to be had."""
+        if not self._is_kept_out(resources):
+            return False
+        other = next(
+            (n for n, s in self._seats.items() if s.idle and s.resources != resources), None
+        )
+        if other is None:
+            return False
+        self._pool.dismiss(other)
+        del self._seats[other]
         return True
 
     def _is_full(self, resources: Resources) -> bool:
         at_limit = self._max_workers is not None and len(self._seats) >= self._max_workers
         return at_limit or not self._pool.room_for(resources)
 
-    def _hand_out(self, waiting: Mapping[Resources, int]) -> None:
-        for name, seat in self._seats.items():
-            if not seat.idle or seat.resources not in waiting:
-                continue
-            claims = self._queue.claim(
-                worker=name,
-                limit=1,
-                lease_seconds=self._settings.lease_seconds,
-                resources=seat.resources,
+    def _is_kept_out(self, resources: Resources) -> bool:
+        """Say whether one more worker of this size would fit if the other sizes were gone."""
+        num_hired = sum(seat.resources == resources for seat in self._seats.values())
+        return self._fits_alone(resources, num_hired + 1)
+
+    def _fits_alone(self, resources: Resources, num_workers: int) -> bool:
+        if self._max_workers is not None and num_workers > self._max_workers:
+            return False
+        fits = self._pool.could_hold(resources, num_workers=num_workers)
+        if num_workers == 1 and not fits and resources not in self._too_large:
+            self._too_large.add(resources)
+            _log.warning(
+                "trials wait for a worker with %d CPUs and %g GPUs, which no machine here has",
+                resources.cpus,
+                resources.gpus,
             )
-            if claims:
-                seat.leases = {claim.lease.trial_id: claim.lease for claim in claims}
-                self._pool.start(name, [self._assignment(claim) for claim in claims])
+        return fits
 
     def _assignment(self, claim: Claim) -> Assignment:
         trial_id, fence = claim.lease.trial_id, claim.lease.fence

@@ -29,6 +29,7 @@ GRACE_SECONDS: Final = 6.0
 """How long trials get to end by themselves when the orchestrator is told to stop."""
 
 _MIRROR_TURN_SECONDS: Final = 0.2
+_MIRROR_RESTART_SECONDS: Final = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Orchestrator:
         self._num_workers = num_workers
         self._exit = ExitStack()
         self._stopping = False
+        self._mirror_due_at = 0.0
 
     def __enter__(self) -> Self:
         """Take the lock and open the store, made where there is none.
@@ -77,6 +79,8 @@ class Orchestrator:
         Raises:
             StoreError: The store or the cluster cannot be used, or workers do not start.
         """
+        if threading.current_thread() is not threading.main_thread():
+            raise StoreError("Ray ends with the thread that starts it: work from the main thread")
         pool = RayPool(self._settings, num_workers=self._num_workers)
         scheduler = Scheduler(
             queue=self.queue,
@@ -92,14 +96,20 @@ class Orchestrator:
                     pool.open()
                 while not self._stopping and not until():
                     scheduler.turn()
-                    if scheduler.is_working:
-                        self.mirror.start()  # no sooner: it would slow the workers' start
+                    if scheduler.is_working:  # no sooner: it would slow the workers' start
+                        self._keep_mirror()
                     on_turn()
             except WorkersDoNotStartError as error:
                 raise StoreError(f"{error}; `trainyard doctor` may say why") from error
             finally:
                 scheduler.shut_down(grace_seconds=GRACE_SECONDS)
         return not self._stopping
+
+    def _keep_mirror(self) -> None:
+        """Start the mirror, and start it again some time after it has died."""
+        if not self.mirror.is_running and time.monotonic() >= self._mirror_due_at:
+            self._mirror_due_at = time.monotonic() + _MIRROR_RESTART_SECONDS
+            self.mirror.start()
 
     def drain_mirror(self, *, timeout_seconds: float, on_turn: Callable[[int], None]) -> int:
         """Wait until MLflow has been told everything; give what is left when time is up."""
@@ -117,9 +127,6 @@ class Orchestrator:
     @contextmanager
     def _signals(self) -> Generator[None]:
         """Let SIGTERM and Ctrl-C ask for a graceful end; a second Ctrl-C does not wait."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in before:
             signal.signal(number, self._ask_to_stop)

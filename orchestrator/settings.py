@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.errors import StoreError
+
 _SQLITE = "sqlite:///"
 
 
@@ -39,7 +41,7 @@ class Settings:
 
     @property
     def logs(self) -> Path:
-        """The folder of the orchestrator's and the mirror's log files."""
+        """The folder of log files (the mirror's)."""
         return self.home / "logs"
 
     @property
@@ -52,8 +54,18 @@ class Settings:
         return self.checkpoints / trial_id / f"{fence:04d}"
 
     def create_home(self) -> None:
-        """Create the home, for its owner only (an existing one is left as it is)."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Create the home, for its owner only (an existing one is left as it is).
+
+        Raises:
+            StoreError: There can be no folder of that name.
+        """
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{self.home}: cannot be made a home ({error.strerror}); set TRAINYARD_HOME to a "
+                "folder that can be written"
+            ) from error
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
@@ -95,4 +107,7 @@ def _database_url(url: str) -> str:
 
 
 def _folder(path: str) -> Path:
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolves no links
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolves no links
+    except RuntimeError as error:  # `~name` of nobody
+        raise StoreError(f"{path}: {error}") from error

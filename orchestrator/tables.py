@@ -97,6 +97,7 @@ trial = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     UniqueConstraint("experiment_id", "number"),
+    UniqueConstraint("experiment_id", "variant", "seed"),
 )
 
 # Written out rather than bound: a database uses a partial index only where the query
@@ -117,7 +118,9 @@ Index(
     sqlite_where=IS_LEASED,
     postgresql_where=IS_LEASED,
 )
-Index(None, trial.c.experiment_id, trial.c.state, trial.c.finished_at)
+# All that an overview reads, asked several times a second: neither needs the wide rows.
+Index(None, trial.c.experiment_id, trial.c.state, trial.c.started_at, trial.c.finished_at)
+Index(None, trial.c.experiment_id, trial.c.objective_value)
 Index(None, trial.c.experiment_id, trial.c.variant, trial.c.state)
 
 attempt = Table(

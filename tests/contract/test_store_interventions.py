@@ -1,6 +1,6 @@
 """What a person may do to submitted trials: cancel them, or ask again."""
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from experiments.records import Execution, TrialState
 from orchestrator.interventions import Cancellation
@@ -154,3 +154,39 @@ def test_retry_withdraws_what_mlflow_was_not_told_yet(queue: Queue, outbox: Outb
     queue.retry(experiment_id="exp1")
 
     assert outbox.num_pending() == 0
+
+
+def test_cancel_and_retry_of_many_trials_take_few_statements(
+    engine: Engine, queue: Queue, outbox: Outbox
+) -> None:
+    submit(queue, 300, num_seeds=3)
+    said: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda _, __, text, *___: said.append(text))
+
+    assert queue.cancel(experiment_id="exp1").num_cancelled == 300
+    assert outbox.num_pending() == 300
+    assert queue.retry(experiment_id="exp1", states=[TrialState.CANCELLED]) == 300
+
+    assert outbox.num_pending() == 0
+    assert len(said) < 30
+
+
+def test_cancel_tells_of_each_trial_and_of_the_variants_that_are_now_finished(
+    queue: Queue, outbox: Outbox
+) -> None:
+    submit(queue, 6, num_seeds=2)
+    queue.succeed(claim_one(queue).lease, success_of("exp1-0001"))  # v1: one seed is left
+    claim(queue, limit=2)  # v1's other seed, and one of v2
+    for entry in outbox.pending(10):
+        outbox.mark_done(entry)
+    queue.fail(Lease("exp1-0002", 1), NOT_FINITE)
+    told = {entry.key: entry.revision for entry in outbox.pending(10)}
+    assert told == {"exp1-0002": 1, "exp1/v1": 1}
+
+    queue.retry(trial_id="exp1-0002")
+    queue.cancel(experiment_id="exp1")
+
+    told = {entry.key: entry.revision for entry in outbox.pending(10)}
+    assert told.pop("exp1/v1") == 2
+    assert told.pop("exp1-0002") == 3  # told, taken back, told anew
+    assert told == {"exp1-0004": 1, "exp1-0005": 1, "exp1-0006": 1}

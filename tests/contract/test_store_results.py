@@ -2,11 +2,13 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 
 from experiments.errors import NotFoundError
-from experiments.records import ExperimentState, TrialState
+from experiments.records import ExperimentState, Objective, TrialState
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
 from orchestrator.results import Results
@@ -19,6 +21,7 @@ from tests.samples import (
     claim_one,
     points_of,
     saved,
+    some_trials,
     submit,
     success_of,
 )
@@ -200,3 +203,96 @@ def test_overviews_of_named_experiments_leave_out_the_others(
 
     assert [one.experiment.id for one in results.overviews(["two"])] == ["two"]
     assert len(results.overviews()) == 2
+
+
+def test_overviews_of_open_experiments_leave_out_the_finished_ones(
+    queue: Queue, results: Results
+) -> None:
+    for name in ("waiting", "running", "done"):
+        submit(queue, 1, an_experiment(name))
+    queue.cancel(experiment_id="done")
+    running = claim_one(queue).lease
+    open_ones = {"waiting", "running"}
+
+    assert {one.experiment.id for one in results.overviews(open_only=True)} == open_ones
+    assert results.overviews(["done"], open_only=True) == ()
+    queue.succeed(running, success_of(running.trial_id))
+    left = open_ones - {running.trial_id.removesuffix("-0001")}
+    assert {one.experiment.id for one in results.overviews(open_only=True)} == left
+
+
+@pytest.mark.parametrize(("goal", "best"), [("maximize", 2), ("minimize", 1)])
+def test_best_trial_is_the_first_of_equals(
+    queue: Queue, results: Results, goal: Literal["maximize", "minimize"], best: int
+) -> None:
+    submit(queue, 5, an_experiment(objective=Objective("val/accuracy", goal)))
+    submit(queue, 1, an_experiment("other"))
+    for accuracy in (0.1, 0.9, 0.1, 0.9, math.nan, 0.99):
+        lease = claim_one(queue).lease
+        queue.succeed(lease, success_of(lease.trial_id, accuracy))
+
+    (overview,) = results.overviews(["exp1"])
+
+    assert overview.best is not None
+    assert (overview.best.number, overview.best.params["lr"]) == (best, 0.1)
+
+
+def test_experiment_by_its_id_is_never_one_that_is_named_so(
+    queue: Queue, results: Results, clock: SettableClock
+) -> None:
+    submit(queue, 1, an_experiment("exp1"))
+    clock.seconds += 1
+    submit(queue, 1, an_experiment("exp2", name="exp1"))
+
+    assert results.resolve_experiment("exp1").id == "exp2"  # a person means the newest
+    assert results.experiment("exp1").id == "exp1"
+
+
+def test_trial_by_its_whole_id_is_never_another_that_starts_so(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 1, an_experiment("e"))
+    submit(queue, 1, an_experiment("e-0001"))
+
+    assert results.trial("e-0001").id == "e-0001"
+
+
+def test_trials_of_one_variant_leave_out_the_others(queue: Queue, results: Results) -> None:
+    submit(queue, 4, num_seeds=2)
+    submit(queue, 4, an_experiment("exp2"), num_seeds=2)
+
+    assert [trial.id for trial in results.trials("exp1", variant="v2")] == [
+        "exp1-0003",
+        "exp1-0004",
+    ]
+
+
+def test_param_names_are_those_of_all_trials(queue: Queue, results: Results) -> None:
+    first, second = some_trials(2)
+    queue.submit(an_experiment(), [first, replace(second, params={"lr": 0.1, "momentum": 0.9})])
+
+    assert results.param_names("exp1") == {"lr", "model", "momentum"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "selected"),
+    [
+        ([("best", 2), ("last", 2)], "best"),
+        ([("best", 1), ("last", 2)], "last"),
+        ([("last", 2)], "last"),
+        ([("best", 1), ("last", 3)], None),
+        ([], None),
+    ],
+)
+def test_selected_checkpoint_is_any_of_the_selected_epoch(
+    queue: Queue, results: Results, kept: list[tuple[str, int]], selected: str | None
+) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease
+    results.record([(lease, saved(ID, kind, epoch=epoch)) for kind, epoch in kept])
+    assert results.selected_checkpoint(results.trial(ID)) is None  # it goes on
+
+    queue.succeed(lease, success_of(ID))
+
+    chosen = results.selected_checkpoint(results.trial(ID))
+    assert (chosen.kind if chosen else None) == selected

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, exc
@@ -85,3 +86,11 @@ def test_database_clock_is_near_this_machines(
 
     (experiment,) = Results(engine).experiments()
     assert before - 1.0 < experiment.created_at < utc_seconds() + 1.0
+
+
+def test_variant_has_each_seed_once(queue: Queue) -> None:
+    first, second = some_trials(2)
+    twin = replace(second, variant=first.variant, seed=first.seed)
+
+    with pytest.raises(exc.IntegrityError):
+        queue.submit(an_experiment(), [first, twin])

@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ from experiments.records import (
     TrialConfig,
     TrialSucceeded,
 )
+from orchestrator import mlflow_mirror
 from orchestrator.database import open_store
 from orchestrator.mirror import Mirror
 from orchestrator.mlflow_mirror import Mlflow, drain
+from orchestrator.mlflow_records import Records
 from orchestrator.outbox import Outbox
 from orchestrator.queue import Queue
 from orchestrator.results import Results
@@ -102,7 +105,10 @@ class Store:
                 ((v, p, s) for v, p in variants.items() for s in range(seeds)), start=1
             )
         ]
-        experiment = Experiment(
+        self.queue.submit(self.experiment(), trials, git_commit="abc123")
+
+    def experiment(self) -> Experiment:
+        return Experiment(
             id=f"id-{self._folder.name}",
             name=self.name,
             spec={},
@@ -113,7 +119,6 @@ class Store:
             execution=Execution(retries=0),
             checkpoints=CheckpointPolicy(),
         )
-        self.queue.submit(experiment, trials, git_commit="abc123")
 
     def succeed(self, *, accuracy: float = 0.9, checkpoint: bool = False) -> str:
         """Run the next trial to its end, and give its id."""
@@ -157,7 +162,11 @@ def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
 
 
 def mirror(store: Store, settings: Settings, *, client: MlflowClient | None = None) -> int:
-    return drain(Outbox(store.engine), Mlflow(settings, client=client), engine=store.engine)
+    return tell(Outbox(store.engine), store, Mlflow(settings, client=client))
+
+
+def tell(outbox: Outbox, store: Store, mlflow: Mlflow) -> int:
+    return drain(outbox, mlflow, Records(store.results), engine=store.engine)
 
 
 def runs(store: Store, client: MlflowClient) -> dict[str, Run]:
@@ -296,7 +305,7 @@ class DyingClient:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        writes = name.startswith(("create_", "log_", "set_", "finalize_"))
+        writes = name.startswith(("create_", "log_", "set_", "finalize_", "delete_"))
 
         def call(*arguments: Any, **options: Any) -> Any:
             answer = method(*arguments, **options)
@@ -319,7 +328,7 @@ def test_draining_may_be_interrupted_after_any_write(
         for calls in range(1, 20):  # each life gets one write further than the last
             dying: Any = DyingClient(client, calls=calls)
             try:
-                drain(outbox, Mlflow(settings, client=dying), engine=store.engine)
+                tell(outbox, store, Mlflow(settings, client=dying))
             except Interrupted:
                 deaths += 1
             if entry not in outbox.pending(10):
@@ -376,6 +385,64 @@ def test_trial_tried_anew_by_a_person_replaces_its_run(
     assert_equal_everywhere(store, client)
 
 
+def test_trial_cancelled_before_it_was_tried_anew_is_no_longer_shown_as_failed(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    failure = Failure(FailureKind.NOT_FINITE, "NotFiniteError", "nan")
+    trial_id = store.fail(failure, [MetricPoint("val/loss", 1, 1, 9.0, 1)])
+    mirror(store, settings)
+    assert runs(store, client)[trial_id].data.tags["trainyard.state"] == "failed"
+
+    store.queue.retry(trial_id=trial_id)
+    store.queue.cancel(trial_id=trial_id)
+    mirror(store, settings)
+
+    run = runs(store, client)[trial_id]
+    assert run.info.status == "KILLED"
+    assert run.data.tags["trainyard.state"] == "cancelled"
+    assert not {"diverged", "trainyard.failure"} & run.data.tags.keys()
+
+
+def test_new_best_trial_of_a_variant_replaces_its_model(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"lr=0.1": {"lr": 0.1}, "lr=0_1": {"lr": 0.1}}, seeds=2)
+    first = store.succeed(accuracy=0.7, checkpoint=True)
+    second = store.fail(Failure(FailureKind.ERROR, "ValueError", "no"), [])
+    for _ in range(2):
+        store.succeed(checkpoint=True)
+    mirror(store, settings)
+    shown = runs(store, client)
+    (old,) = models_of(shown[first])
+    (others,) = [
+        models_of(run)
+        for run in shown.values()
+        if run.data.tags["variant"] == "lr=0_1" and models_of(run)
+    ]
+
+    store.queue.retry(trial_id=second)
+    assert store.succeed(accuracy=0.9, checkpoint=True) == second
+    mirror(store, settings)
+
+    (new,) = models_of(runs(store, client)[second])
+    found = client.search_logged_models([shown[first].info.experiment_id])
+    assert {model.model_id for model in found} == {new, *others}
+    assert old not in {new, *others}
+
+
+def test_experiment_named_like_anothers_id_is_not_taken_for_it(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    trial_id = store.succeed(checkpoint=True)
+    impostor = replace(store.experiment(), id="impostor", name=store.experiment().id)
+    store.queue.submit(impostor, [])
+
+    assert mirror(store, settings) == 2
+    assert list(runs(store, client)) == [trial_id]
+
+
 def test_refused_entry_waits_and_the_others_go_on(
     store: Store, settings: Settings, client: MlflowClient
 ) -> None:
@@ -390,7 +457,7 @@ def test_refused_entry_waits_and_the_others_go_on(
 
     outbox = Outbox(store.engine)
     refusing: Any = RefusingClient(client, calls=-1)
-    drain(outbox, Mlflow(settings, client=refusing), engine=store.engine)
+    tell(outbox, store, Mlflow(settings, client=refusing))
 
     assert list(runs(store, client)) == [told]
     assert outbox.num_pending() == 1
@@ -398,8 +465,28 @@ def test_refused_entry_waits_and_the_others_go_on(
     later = Outbox(store.engine, now=lambda: literal(9e9, Double()))
     (entry,) = later.pending(10)
     assert (entry.key, entry.tries) == (refused, 1)
-    drain(later, Mlflow(settings), engine=store.engine)
+    tell(later, store, Mlflow(settings))
     assert_equal_everywhere(store, client)
+
+
+def test_a_store_whose_making_was_interrupted_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = from_environment({"TRAINYARD_HOME": str(tmp_path / "new")})
+    path = tmp_path / "new" / "mlflow.db"
+
+    def interrupted(uri: str) -> MlflowClient:
+        Path(uri.removeprefix("sqlite:///")).write_text("half a store")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow_mirror, "MlflowClient", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Mlflow(settings)
+    assert not path.exists()
+    Mlflow(settings)
+    assert MlflowClient(settings.mlflow_uri).search_experiments(max_results=1)
+    assert path.exists()
 
 
 def test_best_model_of_a_variant_loads_and_predicts_as_the_trained_one(
@@ -452,6 +539,22 @@ def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
     assert not beside.is_running
     assert_equal_everywhere(store, client)
     assert "told MLflow" in (settings.logs / "mirror.log").read_text()
+
+
+def test_mirror_process_outlives_a_store_that_cannot_be_opened(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    beside = Mirror(
+        replace(settings, database_url=f"sqlite:///{tmp_path / 'later.db'}"), engine=engine
+    )
+    beside.start()
+    log = settings.logs / "mirror.log"
+
+    wait_until(lambda: "cannot be told anything now" in log.read_text())
+    assert "later.db: no store yet" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert beside.is_running
+    beside.stop()
 
 
 def wait_until(done: Callable[[], bool], *, seconds: float = 60.0) -> None:

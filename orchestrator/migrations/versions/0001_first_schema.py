@@ -74,11 +74,17 @@ def _create_trial() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name="pk_trial"),
         sa.UniqueConstraint("experiment_id", "number", name="uq_trial_experiment_id_number"),
+        sa.UniqueConstraint(
+            "experiment_id", "variant", "seed", name="uq_trial_experiment_id_variant_seed"
+        ),
     )
     op.create_index(
-        "ix_trial_experiment_id_state_finished_at",
+        "ix_trial_experiment_id_state_started_at_finished_at",
         "trial",
-        ["experiment_id", "state", "finished_at"],
+        ["experiment_id", "state", "started_at", "finished_at"],
+    )
+    op.create_index(
+        "ix_trial_experiment_id_objective_value", "trial", ["experiment_id", "objective_value"]
     )
     op.create_index(
         "ix_trial_experiment_id_variant_state", "trial", ["experiment_id", "variant", "state"]

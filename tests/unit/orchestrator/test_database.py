@@ -132,10 +132,26 @@ def test_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
         open_store(f"sqlite:///{tmp_path}/file/yard/trainyard.db", create=True)
 
 
-@pytest.mark.parametrize("url", ["mysql://db/yard", "yard.db", "oracle://db/yard"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://db/yard",
+        "yard.db",
+        "oracle://db/yard",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:////home/me/:memory:",
+        "sqlite+pysqlite:///yard.db",
+        "postgresql+psycopg://db:port",
+        "postgresql+psycopg://db:port/yard",
+        "postgresql+asyncpg://db/yard",
+    ],
+)
 def test_unknown_database_names_the_known_ones(url: str) -> None:
-    with pytest.raises(StoreError, match=r"expected sqlite:///FILE, or postgresql://"):
-        open_store(url, create=False)
+    for create in (False, True):
+        with pytest.raises(StoreError, match=r"expected sqlite:///FILE, or postgresql://"):
+            open_store(url, create=create)
 
 
 def test_unreachable_server_is_a_store_error_without_the_password(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from experiments.errors import StoreBusyError
+from experiments.errors import StoreBusyError, StoreError
 from orchestrator.instance import sole_orchestrator
 
 HOLD = """
@@ -76,6 +77,52 @@ def test_holder_that_has_not_signed_yet_is_still_respected(tmp_path: Path, url: 
 
         with pytest.raises(StoreBusyError, match="has just started"), sole_orchestrator(url):
             pytest.fail("two orchestrators on one SQLite store")
+
+
+def test_killed_process_is_not_named_as_the_holder(
+    tmp_path: Path, url: str, repository: Path
+) -> None:
+    with a_holder(url, repository) as holder:
+        holder.kill()
+        holder.wait()
+    lock = tmp_path / "trainyard.db.lock"
+    assert str(holder.pid) in lock.read_text()
+
+    with lock.open() as file:  # another one, which has not signed yet
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(StoreBusyError, match="has just started"), sole_orchestrator(url):
+            pytest.fail("two orchestrators on one SQLite store")
+
+
+def test_lock_that_was_given_up_names_nobody(tmp_path: Path, url: str) -> None:
+    with sole_orchestrator(url):
+        assert (tmp_path / "trainyard.db.lock").read_text()
+
+    assert (tmp_path / "trainyard.db.lock").read_text() == ""
+
+
+def test_lock_of_another_user_is_a_store_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    with (
+        pytest.raises(StoreError, match=r"trainyard\.db\.lock.*Permission denied.*another user"),
+        sole_orchestrator(url),
+    ):
+        pytest.fail("locked what cannot be opened")
+
+
+def test_lock_that_cannot_be_opened_is_a_store_error(tmp_path: Path, url: str) -> None:
+    (tmp_path / "trainyard.db.lock").mkdir()
+
+    with pytest.raises(StoreError, match="cannot be opened: Is a directory"):
+        sole_orchestrator(url).__enter__()
+
+
+def test_lock_may_come_before_the_folder_of_its_store(tmp_path: Path) -> None:
+    with sole_orchestrator(f"sqlite:///{tmp_path / 'new' / 'yard' / 'trainyard.db'}"):
+        assert (tmp_path / "new" / "yard").stat().st_mode & 0o777 == 0o700
 
 
 def test_lock_is_for_its_owner_only(tmp_path: Path, url: str) -> None:

@@ -24,7 +24,15 @@ from orchestrator.rows import CurvePoint, ExperimentRow, TrialRow
 EXPERIMENT = ExperimentRow(
     id="e1",
     name="grid",
-    tags={"team": "vision", "seed": "of the user"},
+    tags={
+        "team": "vision",
+        "seed": "of the user",
+        "diverged": "no",
+        "mlflow.user": "me",
+        "trainyard!x": "free",
+        "trainyard.x": "ours",
+        "spec.seed": "theirs too",
+    },
     objective=Objective(),
     num_trials=1,
     created_at=0.0,
@@ -108,10 +116,22 @@ def test_params_of_other_trials_do_not_apply() -> None:
     }
 
 
-def test_users_tags_are_kept_but_do_not_replace_ours() -> None:
+def test_users_tags_do_not_replace_ours_and_are_kept_under_another_name() -> None:
     tags = a_run().tags
-    assert (tags["team"], tags["seed"]) == ("vision", "3")
-    assert "mlflow.source.git.commit" not in tags
+    ours = {name for name in tags if name.startswith(("trainyard.", "mlflow."))}
+    assert {name: tags[name] for name in tags.keys() - ours} == {
+        "experiment": "grid",
+        "variant": "lr=0.1",
+        "seed": "3",
+        "team": "vision",
+        "trainyard_x": "free",
+        "spec.seed": "of the user",
+        "spec.diverged": "no",
+        "spec.mlflow.user": "me",
+        "spec.trainyard.x": "ours",
+        "spec.spec.seed": "theirs too",
+    }
+    assert not {"trainyard.x", "mlflow.user", "mlflow.source.git.commit"} & ours
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Where a pool's workers fit, and which clusters it joins."""
 
 import socket
+from typing import Any
 
 import pytest
+import ray
 
 from experiments.errors import StoreError
 from experiments.records import Resources
@@ -57,7 +59,7 @@ def test_cluster_where_nobody_listens_is_refused_at_once() -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         pool = RayPool(from_environment({"RAY_ADDRESS": address}))
         with pytest.raises(StoreError, match=rf"{address}: no Ray cluster lets us in .*refused"):
-            pool.could_ever_hold(Resources())
+            pool.could_hold(Resources(), num_workers=1)
 
 
 @pytest.mark.parametrize("address", ["here", "127.0.0.1:port"])
@@ -65,3 +67,34 @@ def test_address_that_is_none_is_refused(address: str) -> None:
     pool = RayPool(from_environment({"RAY_ADDRESS": address}))
     with pytest.raises(StoreError, match=f"RAY_ADDRESS={address}"):
         pool.open()
+
+
+def test_cluster_is_asked_for_its_machines_once_in_a_few_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpus, asked, seconds = 2.0, [], [0.0]
+
+    def nodes() -> list[dict[str, Any]]:
+        asked.append(seconds[0])
+        return [{"Alive": True, "Resources": {"CPU": cpus}}]
+
+    monkeypatch.setattr(RayPool, "open", lambda _: None)
+    monkeypatch.setattr(ray, "nodes", nodes)
+    pool = RayPool(from_environment({"RAY_ADDRESS": "auto"}), clock=lambda: seconds[0])
+
+    for at in (0.0, 0.5, 2.9):
+        seconds[0] = at
+        assert pool.room_for(Resources(cpus=2))
+        assert not pool.could_hold(Resources(cpus=2), num_workers=2)
+    cpus = 4.0  # another machine has joined
+    seconds[0] = 3.0
+    assert pool.could_hold(Resources(cpus=2), num_workers=2)
+    assert asked == [0.0, 3.0]
+
+
+def test_worker_that_is_gone_can_be_sent_home_and_spoken_to_in_vain() -> None:
+    pool = RayPool(from_environment({}))
+
+    pool.stop("worker-1", ["trial"])
+    pool.start("worker-1", [])
+    pool.dismiss("worker-1")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from experiments.errors import StoreError
 from experiments.records import (
     Assignment,
     Event,
@@ -53,8 +54,8 @@ class PlainPool:
     def room_for(self, resources: Resources) -> bool:
         return sum(each.cpus for each in self.hired.values()) + resources.cpus <= self.cpus
 
-    def could_ever_hold(self, resources: Resources) -> bool:
-        return resources.cpus <= self.cpus
+    def could_hold(self, resources: Resources, *, num_workers: int) -> bool:
+        return num_workers * resources.cpus <= self.cpus
 
     def hire(self, resources: Resources) -> str:
         name = f"w{len(self.hired) + len(self.dismissed) + 1}"
@@ -71,7 +72,7 @@ class PlainPool:
 
     def stop(self, worker: str, trial_ids: Collection[str]) -> None:
         assert worker in self.hired
-        self.stopped += trial_ids
+        self.stopped += [each for each in trial_ids if each not in self.stopped]
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         assert timeout_seconds >= 0
@@ -244,6 +245,23 @@ def test_workers_that_never_start_are_given_up(yard: Yard) -> None:
         yard.pool.dies(next(iter(yard.pool.hired)), "no libtorch")
     with pytest.raises(WorkersDoNotStartError, match=r"3 workers in a row .* no libtorch"):
         yard.turns(1)
+    yard.scheduler.shut_down(grace_seconds=1)
+    assert yard.pool.closed
+
+
+def test_a_worker_gets_no_pack_before_it_is_done_with_the_last_one(yard: Yard) -> None:
+    submit(yard.queue, 2)
+    yard.pool.cpus = 1
+    yard.turns(2)
+    yard.pool.says("w1", success_of("exp1-0001"), done=False)
+    yard.turns(2)
+    assert yard.trial("w1") == "exp1-0001"
+    yard.pool.inbox.append(PackDone("w1"))
+    yard.turns(1)
+    assert yard.trial("w1") == "exp1-0002"
+    yard.pool.says("w1", success_of("exp1-0002"))
+    yard.turns(1)
+    assert attempts_of(yard.engine, "exp1-0002") == [(1, "succeeded")]
 
 
 def test_leases_are_renewed_while_trials_are_under_way(yard: Yard) -> None:
@@ -302,11 +320,65 @@ def test_idle_workers_make_room_for_another_size(yard: Yard) -> None:
     assert yard.trial("w2") == "exp2-0001"
 
 
+def test_two_sizes_in_line_do_not_send_each_others_workers_home(yard: Yard) -> None:
+    submit(yard.queue, 4)
+    submit(yard.queue, 4, an_experiment("exp2", resources=TWO_CPUS))
+    finished = []
+    for _ in range(30):
+        yard.turns(1)
+        for worker in list(yard.pool.packs):
+            trial = yard.trial(worker)
+            if worker in yard.pool.hired and trial not in finished:
+                finished.append(trial)
+                yard.pool.says(worker, success_of(trial))
+    assert len(finished) == 8
+    assert [trial[:4] for trial in finished] == ["exp1"] * 4 + ["exp2"] * 4
+    assert yard.pool.dismissed == ["w1", "w2"]
+
+
+def test_a_size_first_in_line_gets_the_room_that_falls_free(yard: Yard) -> None:
+    submit(yard.queue, 9)
+    yard.turns(2)
+    urgent = an_experiment("exp2", resources=TWO_CPUS, execution=Execution(priority=5))
+    submit(yard.queue, 1, urgent)
+    yard.pool.says("w1", success_of(yard.trial("w1")))
+    yard.turns(2)
+    assert yard.pool.dismissed == ["w1"]
+    yard.pool.says("w2", success_of(yard.trial("w2")))
+    yard.turns(2)
+    assert yard.trial("w3") == "exp2-0001"
+
+
+def test_room_that_the_first_in_line_cannot_use_goes_to_the_next(yard: Yard) -> None:
+    yard.pool.cpus = 3
+    first = an_experiment("exp2", resources=TWO_CPUS, execution=Execution(priority=5))
+    submit(yard.queue, 3, first)
+    submit(yard.queue, 3)
+    yard.turns(2)
+    assert sorted(yard.trial(worker) for worker in yard.pool.packs) == ["exp1-0001", "exp2-0001"]
+
+
 def test_what_no_machine_could_hold_waits_without_stopping_the_rest(yard: Yard) -> None:
     submit(yard.queue, 1, an_experiment("exp2", resources=Resources(cpus=64, gpus=0.0)))
     submit(yard.queue, 1)
     yard.turns(2)
     assert yard.trial("w1") == "exp1-0001"
+
+
+def test_shutting_down_sends_the_workers_home_though_the_store_is_gone(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(yard.queue, 1)
+    yard.turns(2)
+    yard.pool.says("w1", success_of("exp1-0001"))
+
+    def gone(*_: object) -> bool:
+        raise StoreError("the store is gone")
+
+    monkeypatch.setattr(yard.queue, "succeed", gone)
+    with pytest.raises(StoreError, match="the store is gone"):
+        yard.scheduler.shut_down(grace_seconds=1)
+    assert yard.pool.closed
 
 
 def test_shutting_down_gives_every_lease_back_without_counting_a_failure(yard: Yard) -> None:
