@@ -1,16 +1,20 @@
 """How fast an experiment goes, and how long it will still take."""
 
+from experiments.records import ExperimentState
+from orchestrator.results import RECENT_SECONDS
 from orchestrator.rows import Overview
 
 
 def pace(overview: Overview) -> tuple[float | None, float | None]:
-    """Give trials a minute since the first one started, and the seconds left at that pace.
+    """Give trials a minute of late, and the seconds left at that pace.
 
-    Both are None until a trial has ended.
+    Counted are the trials that ended within the last minutes (`RECENT_SECONDS`), so that a
+    pause of days in between does not matter. Both are None where none did.
     """
-    ended = overview.experiment.num_trials - overview.num_open
     started, last = overview.first_started_at, overview.last_finished_at
-    if not ended or started is None or last is None or last <= started:
+    if not overview.num_recent or started is None or last is None or last <= started:
         return None, None
-    per_second = ended / (last - started)
+    if overview.state is ExperimentState.PAUSED:
+        return None, None
+    per_second = overview.num_recent / min(last - started, RECENT_SECONDS)
     return per_second * 60.0, overview.num_open / per_second

@@ -8,13 +8,12 @@ from typing import Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from dashboards.numbers import duration_text, value_text
 from dashboards.pace import pace
-from dashboards.tables import console
+from dashboards.tables import console, shown
 from experiments.records import TrialState
 from orchestrator.rows import Overview
 
@@ -51,6 +50,14 @@ def _best_text(overview: Overview) -> str:
     return f"best {metric} {value_text(best.objective_value)} ({best.variant}, seed {best.seed})"
 
 
+def mirror_late_text(num_left: int) -> str:
+    """Say that MLflow lacks something although the wait for it is over."""
+    return (
+        f"MLflow has not been told of {num_left} runs and models yet (logs/mirror.log in the "
+        "home may say why); the next `run` or `up` goes on with that"
+    )
+
+
 class ProgressLog:
     """Writes a line to stderr for each experiment that has moved, a few seconds apart."""
 
@@ -69,7 +76,7 @@ class ProgressLog:
             if self._said.get(overview.experiment.id) != text and (
                 overview.num_open or overview.experiment.id in self._said
             ):
-                self._console.print(escape(text))
+                self._console.print(shown(text))
                 self._said[overview.experiment.id] = text
                 self._said_at = time.monotonic()
 
@@ -124,9 +131,13 @@ class ProgressView:
             self._mirror_said = True
             self._say(text)
 
+    def show_mirror_late(self, num_left: int) -> None:
+        """Take the number that are left although the wait for MLflow is over."""
+        self._console.print(mirror_late_text(num_left), soft_wrap=True)
+
     def _say(self, text: str) -> None:
         if text != self._said:
-            self._console.print(escape(text))
+            self._console.print(shown(text))
             self._said, self._said_at = text, time.monotonic()
 
 

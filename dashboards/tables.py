@@ -1,11 +1,19 @@
 """Plain tables and a console for terminals, files and pipes alike."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from experiments.printable import printable
 
 _PIPE_WIDTH = 200
+_GAP = 2
+_SHORTEST_CELL = 20
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -15,8 +23,26 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
+def shown(text: str, *, keep: str = "") -> str:
+    """Give a text of the store's as text: it neither styles nor steers the terminal."""
+    return escape(printable(text, keep=keep))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table of the store's.
+
+    `>` before a name sets it to the right. `drop` says how soon the column is left out
+    where the terminal is narrow: the highest first, 0 never. A `flexible` one is cut there.
+    """
+
+    name: str
+    drop: int = 0
+    flexible: bool = False
+
+
 def plain_table(*columns: str, title: str | None = None) -> Table:
-    """Make a table without a frame; a column named `>x` is set to the right."""
+    """Make an empty table without a frame; a column named `>x` is set to the right."""
     table = Table(
         title=title,
         title_justify="left",
@@ -24,10 +50,40 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
         box=None,
         header_style="bold",
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, _GAP, 0, 0),
     )
     for name in columns:
-        table.add_column(
-            name.removeprefix(">"), justify="right" if name.startswith(">") else "left"
-        )
+        right = name.startswith(">")
+        table.add_column(name.removeprefix(">"), justify="right" if right else "left")
     return table
+
+
+def fitted_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int) -> Table:
+    """Make a table in which every row is one line and no id or number is cut.
+
+    What does not fit into `width` characters goes: first columns, by their `drop`, then the
+    ends of flexible cells.
+    """
+    lengths = [
+        max(len(column.name.removeprefix(">")), *(len(Text.from_markup(row[i])) for row in rows), 0)
+        for i, column in enumerate(columns)
+    ]
+    kept = [i for i, column in enumerate(columns) if any(row[i] for row in rows) or not rows]
+    droppable = sorted((i for i in kept if columns[i].drop), key=lambda i: -columns[i].drop)
+    while droppable and _needed(columns, lengths, kept) > width:
+        kept.remove(droppable.pop(0))
+    table = plain_table(*(columns[i].name for i in kept))
+    for made, i in zip(table.columns, kept, strict=True):
+        made.no_wrap, made.overflow = True, "ellipsis"
+        made.min_width = None if columns[i].flexible else lengths[i]
+    for row in rows:
+        table.add_row(*(row[i] for i in kept))
+    return table
+
+
+def _needed(columns: Sequence[Column], lengths: Sequence[int], kept: Sequence[int]) -> int:
+    """Count the characters of the kept columns, flexible ones cut to what still says something."""
+    return sum(
+        _GAP + (min(lengths[i], _SHORTEST_CELL) if columns[i].flexible else lengths[i])
+        for i in kept
+    )

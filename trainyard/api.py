@@ -66,9 +66,11 @@ def submit(spec: SpecSource) -> Submitted:
     """
     from trainyard.workplace import Workplace
 
-    workplace = Workplace()
     planned = plan(spec)
-    done = workplace.queue.submit(planned.experiment, planned.trials, git_commit=git_commit(spec))
+    with Workplace() as workplace:
+        done = workplace.queue.submit(
+            planned.experiment, planned.trials, git_commit=git_commit(spec)
+        )
     return Submitted(
         name=planned.experiment.name,
         experiment_id=done.experiment_id,
@@ -109,21 +111,21 @@ def wait(
     """
     from trainyard.workplace import Workplace
 
-    results = Workplace().results
-    found = results.resolve_experiment(experiment)
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    while True:
-        (overview,) = results.overviews([found.id])
-        if on_poll is not None:
-            on_poll(overview)
-        if overview.state in (ExperimentState.FINISHED, ExperimentState.PAUSED):
-            return overview
-        if deadline is not None and time.monotonic() >= deadline:
-            left = overview.num_open
-            raise WaitTimeoutError(
-                f"{found.name}: {left} trials are still open after {timeout_seconds:g} s"
-            )
-        time.sleep(_POLL_SECONDS)
+    with Workplace() as workplace:
+        found = workplace.results.resolve_experiment(experiment)
+        while True:
+            (overview,) = workplace.results.overviews([found.id])
+            if on_poll is not None:
+                on_poll(overview)
+            if overview.state in (ExperimentState.FINISHED, ExperimentState.PAUSED):
+                return overview
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"{found.name}: {overview.num_open} trials are still open after "
+                    f"{timeout_seconds:g} s"
+                )
+            time.sleep(_POLL_SECONDS)
 
 
 def trials(experiment: str) -> "pd.DataFrame":
@@ -135,8 +137,9 @@ def trials(experiment: str) -> "pd.DataFrame":
     from dashboards.frames import trials_frame
     from trainyard.workplace import Workplace
 
-    results = Workplace().results
-    return trials_frame(results.trials(results.resolve_experiment(experiment).id))
+    with Workplace() as workplace:
+        found = workplace.results.resolve_experiment(experiment)
+        return trials_frame(workplace.results.trials(found.id))
 
 
 def curves(experiment: str) -> "pd.DataFrame":
@@ -148,9 +151,9 @@ def curves(experiment: str) -> "pd.DataFrame":
     from dashboards.frames import curves_frame
     from trainyard.workplace import Workplace
 
-    results = Workplace().results
-    found = results.resolve_experiment(experiment)
-    return curves_frame(results.curves(experiment_id=found.id))
+    with Workplace() as workplace:
+        found = workplace.results.resolve_experiment(experiment)
+        return curves_frame(workplace.results.curves(experiment_id=found.id))
 
 
 def leaderboard(experiment: str) -> "list[Standing]":
@@ -162,11 +165,10 @@ def leaderboard(experiment: str) -> "list[Standing]":
     from experiments.leaderboard import Outcome, rank
     from trainyard.workplace import Workplace
 
-    results = Workplace().results
-    found = results.resolve_experiment(experiment)
-    outcomes = [
-        Outcome(row.variant, row.params, row.metrics or {}) for row in results.trials(found.id)
-    ]
+    with Workplace() as workplace:
+        found = workplace.results.resolve_experiment(experiment)
+        rows = workplace.results.trials(found.id)
+    outcomes = [Outcome(row.variant, row.params, row.metrics or {}) for row in rows]
     return rank(outcomes, found.objective)
 
 
@@ -184,14 +186,15 @@ def load_model(trial_id: str) -> "torch.nn.Module":
     from trainyard.workplace import Workplace
     from workers.predictor import load_predictor
 
-    results = Workplace().results
-    row = results.trial(trial_id)
-    found = {checkpoint.kind: checkpoint for checkpoint in results.checkpoints(row.id)}
-    objective = next(e for e in results.experiments() if e.id == row.experiment_id).objective
-    kind = "best" if objective.select == "best" else "last"
-    if kind not in found:
-        raise NotFoundError(f"{row.id} ({row.state.value}) has no checkpoint {kind!r}")
-    return load_predictor(Path(found[kind].path), sha256=found[kind].sha256)
+    with Workplace() as workplace:
+        row = workplace.results.trial(trial_id)
+        found = workplace.results.selected_checkpoint(row)
+    if found is None:
+        raise NotFoundError(
+            f"{row.id} ({row.state.value}) has no checkpoint of a selected epoch; it must have "
+            "succeeded, and checkpoints.keep must name the epoch that objective.select selects"
+        )
+    return load_predictor(Path(found.path), sha256=found.sha256)
 
 
 def git_commit(spec: SpecSource) -> str | None:

@@ -3,20 +3,23 @@
 import importlib.metadata
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from dashboards.numbers import bytes_text
 from experiments.errors import TrainyardError
 from orchestrator.database import StoreMissingError, open_store
 from orchestrator.machine import capacity
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, redacted
 
 _PACKAGES: Final = ("torch", "torchvision", "ray", "mlflow", "sqlalchemy", "pandas", "scikit-learn")
 _LEAST_FREE_BYTES: Final = 2**30
+_CONNECT_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield Check("Python", sys.version_info >= (3, 11), version)
     yield from (_package(name) for name in _PACKAGES)
     yield _machine()
-    yield _home(settings.home)
+    yield _folder("home", settings.home, variable="TRAINYARD_HOME")
+    yield _folder("data", settings.data, variable="TRAINYARD_DATA")
     yield _store(settings)
-    yield Check("data", True, str(settings.data))
-    yield Check("MLflow store", True, settings.mlflow_uri)
+    yield _mlflow(settings.mlflow_uri)
     yield _ray(settings)
 
 
@@ -58,17 +61,15 @@ def _machine() -> Check:
     return Check("machine", True, f"{there.cpus} CPU cores, {there.gpus:g} GPUs")
 
 
-def _home(home: Path) -> Check:
-    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+def _folder(name: str, path: Path, *, variable: str) -> Check:
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    found = f"{home}, {bytes_text(free)} free"
-    if not os.access(existing, os.W_OK):
-        return Check(
-            "home", False, f"{found}, not writable", "set TRAINYARD_HOME to another folder"
-        )
+    found = f"{path}, {bytes_text(free)} free"
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Check(name, False, f"{found}, not writable", f"set {variable} to another folder")
     if free < _LEAST_FREE_BYTES:
-        return Check("home", False, found, "make room, or set TRAINYARD_HOME to another disk")
-    return Check("home", True, found)
+        return Check(name, False, found, f"make room, or set {variable} to another disk")
+    return Check(name, True, found)
 
 
 def _store(settings: Settings) -> Check:
@@ -81,6 +82,20 @@ def _store(settings: Settings) -> Check:
     return Check("store", True, settings.store_name)
 
 
+def _mlflow(uri: str) -> Check:
+    """Look whether a tracking server answers at all; a store of our own is made when needed."""
+    shown, place = redacted(uri), urlsplit(uri)
+    if place.scheme not in {"http", "https"} or place.hostname is None:
+        return Check("MLflow", True, shown)
+    port = place.port or {"http": 80, "https": 443}[place.scheme]
+    try:
+        socket.create_connection((place.hostname, port), _CONNECT_SECONDS).close()
+    except OSError as error:
+        mend = "start the server, or unset MLFLOW_TRACKING_URI; training goes on without it"
+        return Check("MLflow", False, f"{shown}: {error}", mend)
+    return Check("MLflow", True, shown)
+
+
 def _ray(settings: Settings) -> Check:
     if settings.ray_address is None:
         return Check("Ray", True, "embedded")
@@ -89,5 +104,5 @@ def _ray(settings: Settings) -> Check:
     try:
         check_address(settings.ray_address, os.environ)
     except TrainyardError as error:
-        return Check("Ray", False, str(error))
+        return Check("Ray", False, str(error), "or unset RAY_ADDRESS to use an embedded Ray")
     return Check("Ray", True, settings.ray_address)

@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 from experiments.errors import DatasetError
@@ -33,12 +33,18 @@ class Watcher(Protocol):
     def show_mirror(self, num_left: int) -> None:
         """Take the number of trials and models that MLflow has yet to be told of."""
 
+    def show_mirror_late(self, num_left: int) -> None:
+        """Take the number that are left although the wait for MLflow is over."""
+
 
 class _Silent:
     def show(self, overview: Overview) -> None:
         """Show nothing."""
 
     def show_mirror(self, num_left: int) -> None:
+        """Show nothing."""
+
+    def show_mirror_late(self, num_left: int) -> None:
         """Show nothing."""
 
 
@@ -63,7 +69,7 @@ def work_on(
             prepare_data(plan.trials[0].config.data, settings)
         done = orchestrator.queue.submit(plan.experiment, plan.trials, git_commit=git_commit)
 
-        glance = _Glance(orchestrator.results, [done.experiment_id], seconds=0.2)
+        glance = _Glance(lambda: orchestrator.results.overviews([done.experiment_id]), seconds=0.2)
         on_submitted(glance.now()[0])
         with watcher or nullcontext(_Silent()) as shown:
             finished = orchestrator.work(
@@ -73,23 +79,34 @@ def work_on(
             shown.show(glance.now()[0])
             if not finished:
                 raise KeyboardInterrupt("what is finished is kept; the same command goes on")
-            orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=shown.show_mirror)
+            left = orchestrator.drain_mirror(
+                timeout_seconds=MIRROR_SECONDS, on_turn=shown.show_mirror
+            )
+            if left:
+                shown.show_mirror_late(left)
         return glance.now()[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """How working on everything ended; `finished` is false if it was told to stop."""
+
+    finished: bool
+    num_left_for_mlflow: int
 
 
 def work_on_everything(
     *, num_workers: int | None, until_idle: bool, on_look: Callable[[Sequence[Overview]], None]
-) -> bool:
-    """Work on whatever is queued; False if told to stop before `until_idle` was reached.
+) -> Worked:
+    """Work on whatever is queued, until it is told to stop or (if asked) nothing is left.
 
-    Without `until_idle` it goes on until it is told to stop. `on_look` is shown all
-    experiments every second or so.
+    `on_look` is shown all experiments every second or so.
 
     Raises:
         StoreBusyError: Another orchestrator works on this store.
     """
     with Orchestrator(from_environment(), num_workers=num_workers) as orchestrator:
-        glance = _Glance(orchestrator.results, None, seconds=1.0)
+        glance = _Glance(_Open(orchestrator.results).look, seconds=1.0)
 
         def is_idle() -> bool:
             return until_idle and all(
@@ -99,24 +116,36 @@ def work_on_everything(
 
         finished = orchestrator.work(until=is_idle, on_turn=lambda: on_look(glance.recent()))
         on_look(glance.now())
+        left = 0
         if finished:
-            orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=lambda _: None)
-        return finished
+            left = orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=lambda _: None)
+        return Worked(finished, left)
+
+
+class _Open:
+    """Looks at the experiments with open trials, and once more at each that has none left."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._ids: frozenset[str] = frozenset()
+
+    def look(self) -> tuple[Overview, ...]:
+        seen = self._results.overviews(open_only=True)
+        ids = frozenset(overview.experiment.id for overview in seen)
+        ended, self._ids = self._ids - ids, ids
+        return (self._results.overviews(ended) if ended else ()) + seen
 
 
 class _Glance:
     """Looks at experiments a few times a second at most: turns may be much faster."""
 
-    def __init__(
-        self, results: Results, experiment_ids: Collection[str] | None, *, seconds: float
-    ) -> None:
-        self._results = results
-        self._ids = experiment_ids
+    def __init__(self, look: Callable[[], tuple[Overview, ...]], *, seconds: float) -> None:
+        self._look = look
         self._seconds = seconds
         self.now()
 
     def now(self) -> tuple[Overview, ...]:
-        self._seen = self._results.overviews(self._ids)
+        self._seen = self._look()
         self._at = time.monotonic()
         return self._seen
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection
 from functools import cached_property
+from typing import Self
+
+from sqlalchemy import Engine
 
 from experiments.errors import NotFoundError
 from experiments.records import TrialState
@@ -21,17 +24,27 @@ class Workplace:
     def __init__(self, settings: Settings | None = None) -> None:
         """Take the settings from the environment unless they are given."""
         self.settings = settings or from_environment()
+        self._engines: list[Engine] = []
+
+    def __enter__(self) -> Self:
+        """Open nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the store's connections."""
+        for engine in self._engines:
+            engine.dispose()
 
     @cached_property
     def results(self) -> Results:
         """What is recorded; raises NotFoundError when there is no store yet."""
-        return Results(open_store(self.settings.database_url, create=False))
+        return Results(self._open(create=False))
 
     @cached_property
     def queue(self) -> Queue:
         """What takes experiments and hands out trials; the store is made if need be."""
         self.settings.create_home()
-        return Queue(open_store(self.settings.database_url, create=True))
+        return Queue(self._open(create=True))
 
     def cancel(self, what: str) -> Cancellation:
         """Cancel an experiment or a trial, by name or id.
@@ -50,6 +63,11 @@ class Workplace:
         """
         experiment_id, trial_id = self._either(what)
         return self.queue.retry(experiment_id=experiment_id, trial_id=trial_id, states=states)
+
+    def _open(self, *, create: bool) -> Engine:
+        engine = open_store(self.settings.database_url, create=create)
+        self._engines.append(engine)
+        return engine
 
     def _either(self, what: str) -> tuple[str | None, str | None]:
         """Give the id of the experiment called so, or else of the trial."""

@@ -12,12 +12,17 @@ from trainyard.command.output import json_option, print_json, say
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def mlflow(port: int) -> None:
     """Serve MLflow's pages on this machine, on the store that the mirror writes."""
-    from orchestrator.mlflow_server import command, environment
-    from orchestrator.settings import from_environment
+    from orchestrator.mlflow_server import command, environment, served_at
+    from orchestrator.settings import from_environment, redacted
 
     settings = from_environment()
-    say(f"MLflow on {settings.mlflow_uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    os.execve(sys.executable, command(settings, port=port), environment())
+    if (address := served_at(settings)) is not None:
+        say("MLflow is served already (MLFLOW_TRACKING_URI):")
+        click.echo(address)
+        return
+    say(f"MLflow on {redacted(settings.mlflow_uri)}, until Ctrl-C:")
+    click.echo(f"http://127.0.0.1:{port}")
+    os.execve(sys.executable, command(settings, port=port), environment(settings))
 
 
 @click.command(help="Say what is wrong here and how to mend it.")

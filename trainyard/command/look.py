@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.errors import NotFoundError
-from experiments.records import TrialState
+from experiments.printable import printable
 from trainyard.command.documents import (
     attempt_fields,
     point_fields,
@@ -51,7 +51,7 @@ def status(experiment: str | None, as_json: bool) -> None:
     from dashboards.tables import console
 
     screen = console()
-    for part in status_view(overviews):
+    for part in status_view(overviews, width=screen.width):
         screen.print(part)
 
 
@@ -64,12 +64,11 @@ def watch(experiment: str, timeout: float | None) -> int:
     from trainyard.api import wait
     from trainyard.command.work import exit_code
 
-    with ProgressView() as view:
-        try:
+    try:
+        with ProgressView() as view:
             overview = wait(experiment, timeout_seconds=timeout, on_poll=view.show)
-        except KeyboardInterrupt:
-            say("detached; the work goes on")
-            raise
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("detached; the work goes on") from None
     return exit_code(overview)
 
 
@@ -91,8 +90,9 @@ def trials(experiment: str, as_csv: bool, as_json: bool) -> None:
         from dashboards.store_views import trials_table
         from dashboards.tables import console
 
-        console().print(trials_table(rows))
-        if any(row.state is TrialState.FAILED for row in rows):
+        screen = console()
+        screen.print(trials_table(rows, width=screen.width))
+        if any(row.failure is not None for row in rows):
             say("Why one failed: trainyard show TRIAL")
 
 
@@ -176,7 +176,7 @@ def leaderboard(experiment: str, as_json: bool) -> None:
     from dashboards.tables import console
 
     screen = console()
-    for part in leaderboard_view(found.name, found.objective, standings):
+    for part in leaderboard_view(found.name, found.objective, standings, width=screen.width):
         screen.print(part)
 
 
@@ -198,5 +198,7 @@ def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Keep a spreadsheet from taking a text for a formula (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+    """Keep a text from steering a terminal, or a spreadsheet (OWASP, CSV injection)."""
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if value.startswith(("=", "+", "-", "@")) else printable(value)

@@ -1,5 +1,6 @@
 """The `trainyard` command: finds the verb, runs it, and turns errors into exit codes."""
 
+import errno
 import importlib
 import os
 import sys
@@ -110,13 +111,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TrainyardError as error:
         say(f"trainyard: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        # The reader (head, less) left: Python must not complain when it flushes at exit.
+    except (BrokenPipeError, SystemExit):
+        # The reader (head, less) left; click and rich make a SystemExit of that. Python must
+        # not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EBADF):
+            return _cannot_write(error)
         say(
             f"{traceback.format_exc()}\ntrainyard: internal error (a bug of trainyard's, see above)"
         )
         return INTERNAL
     return result if isinstance(result, int) else 0
+
+
+def _cannot_write(error: OSError) -> int:
+    """Say that the output could not be written (a full disk, a closed stdout)."""
+    say(f"trainyard: cannot write: {error.strerror}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nor could what is still buffered
+    return INTERNAL

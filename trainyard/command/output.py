@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from experiments.printable import printable
+
 SCHEMA_VERSION: Final = 1
 
 json_option: Callable[[Any], Any] = click.option(
@@ -22,13 +24,13 @@ experiment_argument: Callable[[Any], Any] = click.argument("experiment", metavar
 
 def say(message: str) -> None:
     """Print a message for people to stderr."""
-    click.echo(message, err=True)
+    click.echo(printable(message, keep="\n"), err=True)
 
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON document; numbers that JSON has no word for become null."""
     document = {"schema_version": SCHEMA_VERSION, **data}
-    click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(_finite(document), indent=2, allow_nan=False))
 
 
 def count(number: int, noun: str) -> str:

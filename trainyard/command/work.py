@@ -59,19 +59,31 @@ def run(spec: Path, workers: int | None, as_json: bool) -> int:
 @_workers_option
 def up(until_idle: bool, workers: int | None) -> int:
     """Work on whatever is queued, until stopped or (if asked) until nothing is left."""
-    from dashboards.progress import ProgressLog
+    from dashboards.progress import ProgressLog, mirror_late_text
+    from orchestrator.rows import Overview
     from orchestrator.settings import from_environment
     from trainyard.working import work_on_everything
 
     say(f"working on {from_environment().store_name}; Ctrl-C stops gracefully")
-    finished = work_on_everything(
-        num_workers=workers, until_idle=until_idle, on_look=ProgressLog().show
-    )
-    if finished:
-        say("nothing is left to do. Next: trainyard status")
-        return 0
-    say("stopped; trials under way are queued again")
-    return INTERRUPTED
+    log, worked_on = ProgressLog(), dict[str, Overview]()
+
+    def look(overviews: Sequence[Overview]) -> None:
+        log.show(overviews)
+        for overview in overviews:
+            if overview.num_open or overview.experiment.id in worked_on:
+                worked_on[overview.experiment.id] = overview
+
+    done = work_on_everything(num_workers=workers, until_idle=until_idle, on_look=look)
+    for overview in worked_on.values():
+        if overview.state is ExperimentState.PAUSED:
+            say(f"{overview.experiment.name} paused: {overview.experiment.paused_reason}")
+    if not done.finished:
+        say("stopped; trials under way are queued again")
+        return INTERRUPTED
+    if done.num_left_for_mlflow:
+        say(mirror_late_text(done.num_left_for_mlflow))
+    say("nothing is left to do. Next: trainyard status")
+    return max((exit_code(overview) for overview in worked_on.values()), default=0)
 
 
 @click.command(help="Stop an experiment or a trial.")

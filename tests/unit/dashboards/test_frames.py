@@ -27,8 +27,9 @@ def test_frames_are_the_store_with_a_column_for_each_thing(tmp_path: Path) -> No
     engine.dispose()
 
     assert list(trials.columns) == [
-        "trial", "number", "variant", "seed", "state", "attempts", "lr", "model",
-        "val/accuracy", "selected_epoch", "seconds", "failure",
+        "trial", "number", "variant", "seed", "state", "attempts", "model", "lr",
+        "train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy",
+        "selected_epoch", "seconds", "failure",
     ]  # fmt: skip
     assert list(trials["state"]) == ["succeeded", "queued"]
     assert trials["val/accuracy"][0] == 0.75
@@ -40,5 +41,6 @@ def test_frames_are_the_store_with_a_column_for_each_thing(tmp_path: Path) -> No
 
 
 def test_frames_of_nothing_have_their_columns() -> None:
+    assert "val/accuracy" in trials_frame([]).columns
     assert list(curves_frame([]).columns)[:2] == ["trial", "metric"]
     assert len(curves_frame([])) == 0

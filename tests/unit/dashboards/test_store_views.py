@@ -1,5 +1,6 @@
 """What people read in a terminal, drawn from a real store."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.samples import (
     claim_one,
     points_of,
     saved,
+    some_trials,
     submit,
     success_of,
 )
@@ -53,7 +55,7 @@ def text_of(parts: Iterable[RenderableType], *, width: int = 200) -> str:
 def test_status_counts_every_state_and_says_why_an_experiment_paused(store: Store) -> None:
     submit(store.queue, 3, an_experiment(execution=Execution(max_failed_trials=1)))
     store.queue.fail(claim_one(store.queue).lease, NOT_FINITE)
-    shown = text_of(status_view(store.results.overviews()))
+    shown = text_of(status_view(store.results.overviews(), width=200))
     row = next(line for line in shown.splitlines() if line.startswith("grid "))
     assert row.split()[:8] == ["grid", "exp1", "paused", "2", "-", "-", "1", "-"]
     assert "grid paused: 1 trials failed (execution.max_failed_trials: 1)" in shown
@@ -61,11 +63,29 @@ def test_status_counts_every_state_and_says_why_an_experiment_paused(store: Stor
 
 def test_a_table_of_trials_shows_why_one_failed_on_one_line(store: Store) -> None:
     submit(store.queue, 1)
-    failure = Failure(FailureKind.DATA, "DatasetError", "[bold]no such file\nsecond line", "...")
+    message = "[bold]no such \x1b]0;title\x07file\nsecond line"
+    failure = Failure(FailureKind.DATA, "DatasetError", message, "...")
     store.queue.fail(claim_one(store.queue).lease, failure)
-    shown = text_of([trials_table(store.results.trials("exp1"))])
-    assert "[bold]no such file" in shown  # text, not a style
-    assert "second line" not in shown
+    shown = text_of([trials_table(store.results.trials("exp1"), width=200)])
+    # Text: neither a style of ours nor a command to the terminal.
+    assert "[bold]no such \\x1b]0;title\\x07file" in shown
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 2
+
+
+def test_ids_are_whole_on_a_narrow_terminal(store: Store) -> None:
+    experiment = an_experiment("d1b3ba00351c")
+    trials = [
+        dataclasses.replace(each, id=f"d1b3ba00-{each.number:04d}", variant="a long variant " * 3)
+        for each in some_trials(2)
+    ]
+    store.queue.submit(
+        experiment, [dataclasses.replace(t, variant=f"{t.variant}{t.number}") for t in trials]
+    )
+    narrow = text_of([trials_table(store.results.trials("d1b3ba00351c"), width=60)], width=60)
+    assert "d1b3ba00-0001" in narrow
+    assert "d1b3ba00-0002" in narrow
+    assert "d1b3ba00351c" in text_of(status_view(store.results.overviews(), width=60), width=60)
 
 
 def test_a_trials_page_holds_curve_checkpoint_and_attempts(store: Store) -> None:
@@ -98,9 +118,9 @@ def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
         Outcome("a", {}, {"val/accuracy": 0.9, "test/accuracy": 0.8}),
         Outcome("b", {}, {}),
     ]
-    shown = text_of(leaderboard_view("grid", objective, rank(outcomes, objective)))
+    shown = text_of(leaderboard_view("grid", objective, rank(outcomes, objective), width=200))
     assert "One seed tells nothing of the spread" in shown
-    assert "1 variants lack the result of some seeds" in shown
+    assert "1 variant lacks the result of some seeds" in shown
     assert "no result" in shown
 
 
