@@ -364,7 +364,7 @@ def record_again(store: Store, trial_id: str) -> None:
     from orchestrator.database import writing
 
     with writing(store.engine) as connection:
-        outbox.enqueue(connection, outbox.TRIAL, trial_id, now=0.0)
+        outbox.enqueue(connection, outbox.TRIAL, [trial_id], now=0.0)
 
 
 def test_trial_tried_anew_by_a_person_replaces_its_run(
