@@ -222,6 +222,7 @@ def _make_store(uri: str) -> None:
         partial = path.with_name(f"{path.name}.partial")
         partial.unlink(missing_ok=True)
         MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.chmod(0o600)
         partial.rename(path)
 
 

@@ -490,7 +490,7 @@ def test_a_store_whose_making_was_interrupted_is_made_anew(
 
 
 def test_best_model_of_a_variant_loads_and_predicts_as_the_trained_one(
-    store: Store, settings: Settings, client: MlflowClient
+    store: Store, settings: Settings, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.submit({"lr=0.1": {"lr": 0.1}}, seeds=3)
     store.succeed(accuracy=0.7, checkpoint=True)
@@ -501,6 +501,8 @@ def test_best_model_of_a_variant_loads_and_predicts_as_the_trained_one(
     run = runs(store, client)[best]
     (model_id,) = models_of(run)
     assert client.get_logged_model(model_id).name == "lr=0_1"
+    # Also set by set_tracking_uri; said here so that it is taken back after the test.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_uri)
     mlflow.set_tracking_uri(settings.mlflow_uri)
     loaded = mlflow.pytorch.load_model(f"models:/{model_id}")
     (checkpoint,) = store.results.checkpoints(best)
