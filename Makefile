@@ -49,7 +49,7 @@ setup: $(RUNTIME)
 
 demo: $(RUNTIME)
 	@TRAINYARD_HOME="$${TRAINYARD_HOME:-$(DEMO_HOME)}"; export TRAINYARD_HOME; \
-	echo "Training $(DEMO_SPEC); everything it writes lies in $$TRAINYARD_HOME"; \
+	echo "Training $(DEMO_SPEC); its results will lie in $$TRAINYARD_HOME"; \
 	$(BIN)/trainyard run $(DEMO_SPEC) && \
 	$(BIN)/trainyard leaderboard quickstart && \
 	echo && \

@@ -1,6 +1,7 @@
-"""How fast an experiment goes, and how long it will still take."""
+"""How an experiment goes: its pace, the time left, the best trial so far."""
 
-from experiments.records import ExperimentState
+from dashboards.numbers import value_text
+from experiments.states import ExperimentState
 from orchestrator.results import RECENT_SECONDS
 from orchestrator.rows import Overview
 
@@ -18,3 +19,12 @@ def pace(overview: Overview) -> tuple[float | None, float | None]:
         return None, None
     per_second = overview.num_recent / min(last - started, RECENT_SECONDS)
     return per_second * 60.0, overview.num_open / per_second
+
+
+def best_text(overview: Overview) -> str:
+    """Say which trial is the best so far; empty while none has succeeded."""
+    best = overview.best
+    if best is None or best.objective_value is None:
+        return ""
+    metric = overview.experiment.objective.metric
+    return f"{metric} {value_text(best.objective_value)} ({best.variant}, seed {best.seed})"

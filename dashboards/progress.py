@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from dashboards.numbers import duration_text, value_text
-from dashboards.pace import pace
+from dashboards.numbers import duration_text
+from dashboards.pace import best_text, pace
 from dashboards.tables import console, shown
-from experiments.records import TrialState
+from experiments.states import TrialState
 from orchestrator.rows import Overview
 
 _LINE_SECONDS: Final = 10.0
@@ -43,11 +43,8 @@ def _counts_text(overview: Overview) -> str:
 
 
 def _best_text(overview: Overview) -> str:
-    best = overview.best
-    if best is None or best.objective_value is None:
-        return ""
-    metric = overview.experiment.objective.metric
-    return f"best {metric} {value_text(best.objective_value)} ({best.variant}, seed {best.seed})"
+    best = best_text(overview)
+    return f"best {best}" if best else ""
 
 
 def mirror_late_text(num_left: int) -> str:

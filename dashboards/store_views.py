@@ -6,10 +6,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from dashboards.numbers import bytes_text, duration_text, value_text
-from dashboards.pace import pace
+from dashboards.pace import best_text, pace
 from dashboards.tables import Column, fitted_table, shown
 from experiments.leaderboard import Standing
-from experiments.records import ExperimentState, Objective, TrialConfig, TrialState
+from experiments.records import Objective, TrialConfig
+from experiments.states import ExperimentState, TrialState
 from orchestrator.rows import AttemptRow, CheckpointRow, CurvePoint, Overview, TrialRow
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -48,7 +49,7 @@ def _status_row(overview: Overview) -> list[str]:
         overview.experiment.id,
         overview.state.value,
         *(f"{number:,}" if number else "-" for number in numbers),
-        shown(_best(overview)),
+        shown(best_text(overview)),
         duration_text(left) if left else "",
     ]
 
@@ -184,14 +185,6 @@ def _took(attempt: AttemptRow) -> str:
     took = "" if attempt.ended_at is None else f", {attempt.ended_at - attempt.started_at:.1f} s"
     why = "" if attempt.failure is None else f": {_summary(attempt.failure.message)}"
     return took + why
-
-
-def _best(overview: Overview) -> str:
-    best = overview.best
-    if best is None or best.objective_value is None:
-        return ""
-    metric = overview.experiment.objective.metric
-    return f"{metric} {value_text(best.objective_value)} ({best.variant}, seed {best.seed})"
 
 
 def _pairs(values: Mapping[str, object]) -> str:

@@ -1,110 +1,19 @@
-"""The records that pass between the rooms: trials, attempts, and what a worker may say of them.
+"""The records that pass between the rooms: trials, and what a worker may say of them.
 
-Plain frozen dataclasses: a worker needs nothing else to train. The states and the one
-table of transitions live here, so that queue, scheduler and reports agree on them.
+Plain frozen dataclasses: a worker needs nothing else to train.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol
 
 from experiments.architecture import Architecture
 from experiments.compound_kinds import ListOf, Nullable
 from experiments.kinds import Choice, Duration, Integer, Number
+from experiments.states import FailureKind
 
 SEMANTICS_VERSION: Final = 1
 """Raised whenever the same configuration would train to other numbers than before."""
-
-
-class TrialState(StrEnum):
-    """Where a trial stands; the last five are terminal."""
-
-    QUEUED = "queued"
-    """Waits for a worker (perhaps not before a point in time, after a failure)."""
-    LEASED = "leased"
-    """A worker has the right to it, until the lease expires."""
-    SUCCEEDED = "succeeded"
-    """Its result is recorded; nothing can change it."""
-    FAILED = "failed"
-    """It failed and may not be tried again (unless a person asks: `retry`)."""
-    CANCELLED = "cancelled"
-    """A person stopped it."""
-    PRUNED = "pruned"
-    """Early stopping ended it."""
-    QUARANTINED = "quarantined"
-    """It took its worker down again and again."""
-
-
-TERMINAL_STATES: Final = frozenset(
-    {
-        TrialState.SUCCEEDED,
-        TrialState.FAILED,
-        TrialState.CANCELLED,
-        TrialState.PRUNED,
-        TrialState.QUARANTINED,
-    }
-)
-
-TRANSITIONS: Final[Mapping[TrialState, frozenset[TrialState]]] = {
-    TrialState.QUEUED: frozenset({TrialState.LEASED, TrialState.CANCELLED}),
-    TrialState.LEASED: frozenset({TrialState.QUEUED}) | TERMINAL_STATES,
-    TrialState.SUCCEEDED: frozenset(),
-    # Only a person's `retry` leads out of these; nothing that trainyard does by itself.
-    TrialState.FAILED: frozenset({TrialState.QUEUED}),
-    TrialState.CANCELLED: frozenset({TrialState.QUEUED}),
-    TrialState.PRUNED: frozenset(),
-    TrialState.QUARANTINED: frozenset({TrialState.QUEUED}),
-}
-
-
-class AttemptState(StrEnum):
-    """How one execution of a trial stands."""
-
-    RUNNING = "running"
-    """Holds the trial's lease."""
-    SUCCEEDED = "succeeded"
-    """Recorded the trial's result."""
-    FAILED = "failed"
-    """Ended by a failure of its own."""
-    EXPIRED = "expired"
-    """Lost its worker, or did not renew its lease in time."""
-    CANCELLED = "cancelled"
-    """Stopped because the trial was cancelled, or handed back at a shutdown."""
-    PRUNED = "pruned"
-    """Stopped by early stopping."""
-    FENCED = "fenced"
-    """Reported after its lease had passed to another attempt; what it said was dropped."""
-
-
-class ExperimentState(StrEnum):
-    """Derived from an experiment's trials; stored nowhere."""
-
-    QUEUED = "queued"
-    """No trial has started yet."""
-    RUNNING = "running"
-    """Some trials are done or under way, others wait."""
-    PAUSED = "paused"
-    """No further trial is claimed, for the reason kept with the experiment."""
-    FINISHED = "finished"
-    """Every trial is terminal."""
-
-
-class FailureKind(StrEnum):
-    """Why an attempt failed; each kind has its own rule for trying again."""
-
-    ERROR = "error"
-    """The trial's own code raised."""
-    LOST = "lost"
-    """Its worker, or the worker's machine, went away."""
-    OUT_OF_MEMORY = "out_of_memory"
-    """Device or host memory ran out."""
-    TIMEOUT = "timeout"
-    """It took longer than `execution.timeout`."""
-    NOT_FINITE = "not_finite"
-    """The loss became infinite or not a number."""
-    DATA = "data"
-    """The data set is not what it should be (one that cannot be had now is an `error`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 
-from experiments.records import (
-    TRANSITIONS,
-    AttemptState,
-    CheckpointPolicy,
-    Resources,
-    TrialConfig,
-    TrialState,
-)
+from experiments.records import CheckpointPolicy, Resources, TrialConfig
+from experiments.states import TRANSITIONS, AttemptState, TrialState
 from orchestrator.leases import Lease
 from orchestrator.tables import IS_QUEUED, attempt, experiment, trial
 

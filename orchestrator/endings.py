@@ -10,14 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from experiments.records import (
-    TERMINAL_STATES,
-    TRANSITIONS,
-    AttemptState,
-    Failure,
-    Objective,
-    TrialState,
-)
+from experiments.records import Failure, Objective
+from experiments.states import TERMINAL_STATES, TRANSITIONS, AttemptState, TrialState
 from orchestrator import outbox
 from orchestrator.leases import Lease, holds
 from orchestrator.rows import OPEN_STATES

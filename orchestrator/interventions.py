@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 
-from experiments.records import TRANSITIONS, TrialState
+from experiments.states import TRANSITIONS, TrialState
 from orchestrator import outbox
 from orchestrator.endings import finished_variants
 from orchestrator.tables import AT_ONCE, IS_LEASED, IS_QUEUED, experiment, trial

@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from experiments.errors import NotFoundError
-from experiments.records import Failure, Objective, TrialState
+from experiments.records import Failure, Objective
+from experiments.states import TrialState
 from orchestrator.rows import (
     OPEN_STATES,
     AttemptRow,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from experiments.architecture import Architecture
-from experiments.records import DataConfig, FailureKind, TrialConfig, TrialState
+from experiments.records import DataConfig, TrialConfig
+from experiments.states import FailureKind, TrialState
 from orchestrator.results import Results
 from orchestrator.rows import CheckpointRow, CurvePoint, ExperimentRow, TrialRow
 

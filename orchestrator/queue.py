@@ -16,16 +16,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, select, update
 
-from experiments.records import (
-    AttemptState,
-    Experiment,
-    Failure,
-    FailureKind,
-    Resources,
-    Trial,
-    TrialState,
-    TrialSucceeded,
-)
+from experiments.records import Experiment, Failure, Resources, Trial, TrialSucceeded
+from experiments.states import AttemptState, FailureKind, TrialState
 from orchestrator import claiming, endings, interventions
 from orchestrator.claiming import Claim
 from orchestrator.database import Clock, database_now, reading, writing

@@ -11,7 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from experiments.records import CheckpointSaved, PointsMeasured, TrialConfig, TrialState
+from experiments.records import CheckpointSaved, PointsMeasured, TrialConfig
+from experiments.states import TrialState
 from orchestrator import lookup
 from orchestrator.database import Clock, database_now, reading, writing
 from orchestrator.leases import Lease, valid_leases

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.records import Failure, FailureKind, TrialState
+from experiments.records import Failure
+from experiments.states import FailureKind, TrialState
 
 LOSS_BUDGET: Final = 3
 """Further attempts after losing the worker; `retries` does not count these."""

@@ -5,13 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from experiments.records import (
-    TERMINAL_STATES,
-    ExperimentState,
-    Failure,
-    Objective,
-    TrialState,
-)
+from experiments.records import Failure, Objective
+from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
 
 OPEN_STATES: Final = tuple(state for state in TrialState if state not in TERMINAL_STATES)
 """The states of a trial that waits or is under way."""

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
-from experiments.records import Experiment, Trial, TrialState
+from experiments.records import Experiment, Trial
+from experiments.states import TrialState
 from orchestrator.tables import AT_ONCE
 from orchestrator.tables import experiment as experiment_table
 from orchestrator.tables import trial as trial_table

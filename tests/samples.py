@@ -13,7 +13,6 @@ from experiments.records import (
     Execution,
     Experiment,
     Failure,
-    FailureKind,
     MetricPoint,
     Objective,
     OptimizerConfig,
@@ -24,6 +23,7 @@ from experiments.records import (
     TrialConfig,
     TrialSucceeded,
 )
+from experiments.states import FailureKind
 from orchestrator.claiming import Claim
 from orchestrator.database import reading
 from orchestrator.queue import Queue

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from experiments.errors import NotFoundError, WaitTimeoutError
 from experiments.plan import Plan, make_plan
-from experiments.records import ExperimentState
 from experiments.spec import read_spec
+from experiments.states import ExperimentState
 from orchestrator.machine import capacity
 from orchestrator.settings import from_environment
 

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from experiments.errors import DatasetError
 from experiments.plan import Plan
-from experiments.records import DataConfig, ExperimentState, TrialState
+from experiments.records import DataConfig
+from experiments.states import ExperimentState, TrialState
 from orchestrator.results import Results
 from orchestrator.rows import Overview
 from orchestrator.service import Orchestrator

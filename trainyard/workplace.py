@@ -7,7 +7,7 @@ from typing import Self
 from sqlalchemy import Engine
 
 from experiments.errors import NotFoundError
-from experiments.records import TrialState
+from experiments.states import TrialState
 from orchestrator.database import open_store
 from orchestrator.interventions import Cancellation
 from orchestrator.queue import Queue

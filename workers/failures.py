@@ -5,7 +5,8 @@ import traceback
 import torch
 
 from experiments.errors import DatasetError, DatasetUnavailableError
-from experiments.records import Failure, FailureKind
+from experiments.records import Failure
+from experiments.states import FailureKind
 
 _MAX_MESSAGE = 2_000  # characters; the beginning is what tells
 _MAX_TRACEBACK = 20_000  # characters; the end is what tells

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 
-from experiments.records import CheckpointPolicy, Execution, Resources, TrialState
+from experiments.records import CheckpointPolicy, Execution, Resources
+from experiments.states import TrialState
 from orchestrator.claiming import Claim
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue

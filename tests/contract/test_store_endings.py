@@ -6,13 +6,8 @@ from contextlib import AbstractContextManager
 import pytest
 from sqlalchemy import Connection, Engine
 
-from experiments.records import (
-    Execution,
-    Failure,
-    FailureKind,
-    Objective,
-    TrialState,
-)
+from experiments.records import Execution, Failure, Objective
+from experiments.states import FailureKind, TrialState
 from orchestrator.database import writing
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue

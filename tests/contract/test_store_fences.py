@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from experiments.records import TrialState
+from experiments.states import TrialState
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
 from orchestrator.results import Results

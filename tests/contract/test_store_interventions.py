@@ -2,7 +2,8 @@
 
 from sqlalchemy import Engine, event
 
-from experiments.records import Execution, TrialState
+from experiments.records import Execution
+from experiments.states import TrialState
 from orchestrator.interventions import Cancellation
 from orchestrator.leases import Lease
 from orchestrator.outbox import Outbox

@@ -8,7 +8,8 @@ from typing import Literal
 import pytest
 
 from experiments.errors import NotFoundError
-from experiments.records import ExperimentState, Objective, TrialState
+from experiments.records import Objective
+from experiments.states import ExperimentState, TrialState
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
 from orchestrator.results import Results

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, exc
 
-from experiments.records import TrialState
+from experiments.states import TrialState
 from orchestrator.database import open_store
 from orchestrator.queue import Queue
 from orchestrator.results import Results

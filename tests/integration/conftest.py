@@ -7,13 +7,7 @@ import pytest
 
 from experiments.architecture import Architecture
 from experiments.datasets import facts
-from experiments.records import (
-    DataConfig,
-    Objective,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrialConfig,
-)
+from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
 
 MakeConfig = Callable[..., TrialConfig]
 

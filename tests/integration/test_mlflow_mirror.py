@@ -24,7 +24,6 @@ from experiments.records import (
     Execution,
     Experiment,
     Failure,
-    FailureKind,
     MetricPoint,
     Objective,
     PointsMeasured,
@@ -33,6 +32,7 @@ from experiments.records import (
     TrialConfig,
     TrialSucceeded,
 )
+from experiments.states import FailureKind
 from orchestrator import mlflow_mirror
 from orchestrator.database import open_store
 from orchestrator.mirror import Mirror

@@ -13,7 +13,6 @@ from experiments.records import (
     Assignment,
     CheckpointSaved,
     DataConfig,
-    FailureKind,
     PointsMeasured,
     Resources,
     TrialConfig,
@@ -21,6 +20,7 @@ from experiments.records import (
     TrialStopped,
     TrialSucceeded,
 )
+from experiments.states import FailureKind
 from orchestrator.pool import Message, PackDone, Reported, WorkerLost, WorkerReady
 from orchestrator.ray_pool import RayPool
 from orchestrator.settings import from_environment

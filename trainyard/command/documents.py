@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from experiments.records import TrialState
+from experiments.states import TrialState
 
 if TYPE_CHECKING:
     from experiments.leaderboard import Standing

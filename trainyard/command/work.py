@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from experiments.errors import NotFoundError
-from experiments.records import ExperimentState, TrialState
+from experiments.states import ExperimentState, TrialState
 from trainyard.command.documents import status_fields
 from trainyard.command.output import count, json_option, print_json, say, spec_argument
 

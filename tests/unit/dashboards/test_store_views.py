@@ -12,7 +12,8 @@ from dashboards.pace import pace
 from dashboards.progress import ProgressLog, ProgressView, progress_text
 from dashboards.store_views import leaderboard_view, status_view, trial_view, trials_table
 from experiments.leaderboard import Outcome, rank
-from experiments.records import Execution, Failure, FailureKind, Objective
+from experiments.records import Execution, Failure, Objective
+from experiments.states import FailureKind
 from orchestrator.database import open_store
 from orchestrator.queue import Queue
 from orchestrator.results import Results

@@ -11,13 +11,12 @@ from experiments.architecture import Architecture
 from experiments.records import (
     DataConfig,
     Failure,
-    FailureKind,
     Objective,
     OptimizerConfig,
     ScheduleConfig,
     TrialConfig,
-    TrialState,
 )
+from experiments.states import FailureKind, TrialState
 from orchestrator.mlflow_records import Point, RunRecord, model_name, run_record
 from orchestrator.rows import CurvePoint, ExperimentRow, TrialRow
 

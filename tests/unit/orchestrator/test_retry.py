@@ -1,6 +1,7 @@
 import pytest
 
-from experiments.records import Failure, FailureKind, TrialState
+from experiments.records import Failure
+from experiments.states import FailureKind, TrialState
 from orchestrator.retry import LOSS_BUDGET, GiveUp, Retry, decide
 
 

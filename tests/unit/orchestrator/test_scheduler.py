@@ -8,15 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from experiments.errors import StoreError
-from experiments.records import (
-    Assignment,
-    Event,
-    Execution,
-    Resources,
-    TrialFailed,
-    TrialState,
-    TrialStopped,
-)
+from experiments.records import Assignment, Event, Execution, Resources, TrialFailed, TrialStopped
+from experiments.states import TrialState
 from orchestrator.database import open_store
 from orchestrator.pool import Message, PackDone, Reported, WorkerLost, WorkerReady
 from orchestrator.queue import Queue

@@ -8,13 +8,7 @@ import pytest
 
 from experiments.architecture import Architecture
 from experiments.datasets import facts
-from experiments.records import (
-    DataConfig,
-    Objective,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrialConfig,
-)
+from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
 from workers.datasets.staged import StagedData
 from workers.staging import stage
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
-from experiments.records import FailureKind
+from experiments.states import FailureKind
 from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
 
 

@@ -16,7 +16,6 @@ from experiments.records import (
     CheckpointPolicy,
     CheckpointSaved,
     Event,
-    FailureKind,
     MetricPoint,
     OptimizerConfig,
     PointsMeasured,
@@ -25,6 +24,7 @@ from experiments.records import (
     TrialStopped,
     TrialSucceeded,
 )
+from experiments.states import FailureKind
 from workers.checkpoints import load
 from workers.datasets.staged import StagedData
 from workers.evaluation import Score
@@ -174,7 +174,7 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(int(sys.argv[3]))
-from experiments.records import Assignment, TrialConfig
+from experiments.records import (Assignment, TrialConfig)
 from workers.staging import stage
 from workers.training import run_pack
 from tests.unit.workers.test_training import Recorder, numbers
