@@ -38,7 +38,10 @@ def test_no_password_is_shown(tmp_path: Path, variable: str) -> None:
     assert not all(check.ok for check in found.values())
 
 
-def test_an_open_cluster_is_a_fault_that_says_what_to_export(tmp_path: Path) -> None:
+def test_an_open_cluster_is_a_fault_that_says_what_to_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)  # Ray sets it where it has been started
     ray = checks(tmp_path, RAY_ADDRESS="10.0.0.1:6379")["Ray"]
     assert not ray.ok
     assert "RAY_AUTH_MODE=token" in ray.found
