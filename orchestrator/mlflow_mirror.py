@@ -37,7 +37,7 @@ _MOST_PARAMS: Final = 100
 _BATCH: Final = 16
 _LONGEST_DELAY_SECONDS: Final = 300.0
 _EXPERIMENT_TAGS: Final = {
-    # Else MLflow's pages open on their views for language-model agents.
+    # These are training runs, not traces of language-model agents.
     "mlflow.experimentKind": "custom_model_development"
 }
 _ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
