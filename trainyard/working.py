@@ -107,7 +107,8 @@ def work_on_everything(
         StoreBusyError: Another orchestrator works on this store.
     """
     with Orchestrator(from_environment(), num_workers=num_workers) as orchestrator:
-        glance = _Glance(_Open(orchestrator.results).look, seconds=1.0)
+        underway = _Underway(orchestrator.results)
+        glance = _Glance(underway.look, seconds=1.0)
 
         def is_idle() -> bool:
             return until_idle and all(
@@ -116,25 +117,32 @@ def work_on_everything(
             )
 
         finished = orchestrator.work(until=is_idle, on_turn=lambda: on_look(glance.recent()))
-        on_look(glance.now())
+        on_look(underway.look_at_all())
         left = 0
         if finished:
             left = orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=lambda _: None)
         return Worked(finished, left)
 
 
-class _Open:
-    """Looks at the experiments with open trials, and once more at each that has none left."""
+class _Underway:
+    """Looks at the experiments with open trials, and remembers which these were."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
-        self._ids: frozenset[str] = frozenset()
+        self._open: frozenset[str] = frozenset()
+        self._ever_open: set[str] = set()
 
     def look(self) -> tuple[Overview, ...]:
+        """Give those with open trials, and once more each that has none left."""
         seen = self._results.overviews(open_only=True)
         ids = frozenset(overview.experiment.id for overview in seen)
-        ended, self._ids = self._ids - ids, ids
+        ended, self._open = self._open - ids, ids
+        self._ever_open |= ids
         return (self._results.overviews(ended) if ended else ()) + seen
+
+    def look_at_all(self) -> tuple[Overview, ...]:
+        """Give all that ever had open trials, as they stand now."""
+        return self._results.overviews(self._ever_open) if self._ever_open else ()
 
 
 class _Glance:

@@ -146,6 +146,32 @@ def test_a_trial_that_raises_is_failed_with_its_traceback_and_the_others_go_on(
     )
 
 
+def test_up_ends_with_4_when_what_it_worked_on_failed(trainyard: Trainyard, tmp_path: Path) -> None:
+    spec, home = tmp_path / "rates.yaml", tmp_path / "home"
+    spec.write_text(
+        "name: rates\nparameters: {model: softmax_regression, lr: [0.1, 10000.0]}\n"
+        "defaults: {epochs: 40, loss: mean_squared_error}\ndata: {name: digits, limit: 200}\n"
+    )
+    trainyard("submit", spec, home=home)
+    answer = trainyard("up", "--until-idle", home=home)
+    rows = trainyard("trials", "rates", "--json", home=home).json()["trials"]
+    assert [row["state"] for row in rows] == ["succeeded", "failed"]
+    assert rows[1]["failure"]["kind"] == "not_finite"
+    assert "at step" in rows[1]["failure"]["message"]
+    assert answer.code == 4, answer.err
+    assert "rates: 2 of 2 trials, 1 failed" in answer.err
+
+
+@pytest.mark.parametrize("verb", [["curves", "small"], ["leaderboard", "small"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(finished_home: Path, verb: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = os.environ | {"TRAINYARD_HOME": str(finished_home)}
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run([COMMAND, *verb], env=environ, stdout=gone, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_sigterm_ends_a_run_within_ten_seconds_and_nothing_is_lost(
     trainyard: Trainyard, tmp_path: Path
 ) -> None:
