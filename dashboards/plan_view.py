@@ -25,7 +25,7 @@ def plan_view(plan: Plan, *, layers: bool) -> Iterator[RenderableType]:
         f"{len(plan.trials):,} trials"
     )
     yield (
-        f"data    {data.name} {shape_text(data.image_shape)}, {len(data.class_names)} classes: "
+        f"data    {data.name} {shape_text(data.input_shape)}, {len(data.class_names)} classes: "
         f"{plan.num_train:,} images to train, {plan.num_val:,} to validate, "
         f"{data.num_test:,} to test"
     )

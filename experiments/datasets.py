@@ -99,15 +99,25 @@ class ImageFolderOptions:
 class DatasetFacts:
     """What a plan needs to know of a data set.
 
-    `num_train` is before the validation split. Equal digests mean equal images and labels.
+    `num_train` is before the validation split. Equal digests mean equal inputs and targets.
+
+    Attributes:
+        input_shape: `(C, H, W)` of images, `(F,)` of plain numbers.
+        class_names: The classes of examples or of pixels; empty where targets are values.
+        target: "class" (one an example), "values" (real numbers), or "mask" (a class a pixel).
+        target_names: What the values are; empty unless the target is "values".
+        negative_targets: Whether some value may be below 0.
     """
 
     name: str
-    image_shape: ImageShape
+    input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     num_train: int
     num_test: int
     digest: str
+    target: str = "class"
+    target_names: tuple[str, ...] = ()
+    negative_targets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class _Planner:
             try:
                 architecture = zoo.build(
                     model.value,
-                    input_shape=self._facts.image_shape,
+                    input_shape=self._facts.input_shape,
                     outputs=head_size(self._spec.task, len(self._facts.class_names)),
                     activation=activation,
                     dropout=dropout,

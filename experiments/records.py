@@ -12,6 +12,8 @@ from experiments.compound_kinds import ListOf, Nullable
 from experiments.kinds import Choice, Duration, Integer, Number
 from experiments.states import FailureKind
 
+MAX_CONFUSION_CLASSES: Final = 100
+
 SEMANTICS_VERSION: Final = 1
 """Raised whenever the same configuration would train to other numbers than before."""
 
@@ -59,10 +61,11 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which images a trial sees.
+    """Which examples a trial sees.
 
-    `options` are the data set's own (`image_shape` of `fake`, `path` of `image_folder`).
-    `digest` names the content: equal digests mean equal images and labels.
+    `options` are the data set's own (`image_shape` of `fake`, `path` of `image_folder`);
+    `changes` is what the spec makes of it (classes, size, noise), as plain data.
+    `digest` names the content: equal digests mean equal inputs and targets.
     """
 
     name: str
@@ -71,6 +74,37 @@ class DataConfig:
     val_fraction: float = 0.1
     split_seed: int = 0
     limit: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationConfig:
+    """How training images are changed by chance, anew in every epoch.
+
+    `pixels` is the farthest that an image moves, in each direction; None where it does not.
+    """
+
+    name: str = "none"
+    pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InitConfig:
+    """Where a network's first layers get their weights, if not by chance.
+
+    Attributes:
+        source: The trial that learned them.
+        sha256: Of the checkpoint, so it says which weights they are.
+        path: Where the checkpoint lies; decides nothing.
+        num_layers: How many of the network's first layers are the source's.
+        num_frozen: How many of the first layers are not trained.
+    """
+
+    source: str
+    sha256: str
+    path: str
+    num_layers: int
+    num_frozen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +145,9 @@ class TrialConfig:
     seed: int
     objective: Objective
     precision: str = "float32"
+    output_activation: str = "softmax"
+    augmentation: AugmentationConfig = AugmentationConfig()
+    init: InitConfig | None = None
 
     def to_data(self) -> dict[str, Any]:
         """Give the record as JSON-ready data (what the store keeps)."""
@@ -127,6 +164,9 @@ class TrialConfig:
             "seed": self.seed,
             "objective": _plain(self.objective),
             "precision": self.precision,
+            "output_activation": self.output_activation,
+            "augmentation": _plain(self.augmentation),
+            "init": None if self.init is None else _plain(self.init),
         }
 
     @classmethod
@@ -144,6 +184,9 @@ class TrialConfig:
             seed=data["seed"],
             objective=Objective(**data["objective"]),
             precision=data["precision"],
+            output_activation=data["output_activation"],
+            augmentation=AugmentationConfig(**data["augmentation"]),
+            init=None if data["init"] is None else InitConfig(**data["init"]),
         )
 
 
@@ -274,12 +317,19 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class TrialSucceeded:
-    """A trial is done. `metrics` are those of the selected epoch, and the test split's."""
+    """A trial is done. `metrics` are those of the selected epoch, and the test split's.
+
+    `confusion` counts the test split's examples (pixels, for masks): a row a true class, a
+    column an answer; None where there are no classes, or more than `MAX_CONFUSION_CLASSES`.
+    `peak_memory_bytes` is the most that the worker's process (on a GPU: the device) held.
+    """
 
     trial_id: str
     metrics: Mapping[str, float]
     selected_epoch: int
     duration_seconds: float
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from experiments.compatibility import LATER_TASKS, TASKS
-from experiments.compound_kinds import Either, ListOf, MapOf, Nullable
-from experiments.datasets import DATASETS
+from experiments.compound_kinds import Either, ListOf, MapOf
+from experiments.data_reader import MAX_SEED, Data, DataSpec
 from experiments.errors import NotFoundError
 from experiments.fields import Field, Record, fields_of, read_fields
 from experiments.kinds import (
@@ -40,36 +40,10 @@ from experiments.search_space import SearchSpace
 from experiments.source import Node, from_values, join
 from experiments.yaml_text import parse
 
-MAX_SEED: Final = 2**32 - 1
 MAX_SEEDS: Final = 10_000
 
 LATER: Final = ("report",)
 """Keys of the language that this version refuses by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataSpec:
-    """Which data set, and how it is split. `node` is where it was given."""
-
-    name: str
-    options: Mapping[str, Any]
-    val_fraction: float
-    split_seed: int
-    limit: int | None
-    node: Node | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    val_fraction: Annotated[
-        float, Number(above=0, below=1), "share of the training images held out for validation"
-    ] = 0.1
-    split_seed: Annotated[
-        int, Integer(0, MAX_SEED), "decides which images are held out; the same for all trials"
-    ] = 0
-    limit: Annotated[int | None, Nullable(Integer(2)), "use only the first n training images"] = (
-        None
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,78 +81,6 @@ class Spec:
     resources_node: Node | None
     execution: Execution
     checkpoints: CheckpointPolicy
-
-
-class _Data(Kind):
-    """A data set by name, with its own options and the split."""
-
-    @property
-    def what(self) -> str:
-        return "a data set's name, or a mapping with `name`"
-
-    def read(self, node: Node, path: str, faults: Faults) -> Any:
-        if node.kind == "scalar":
-            name = self._name(node, path, faults)
-            return INVALID if name is INVALID else self._bare(name, node, path, faults)
-        if node.kind != "mapping":
-            return self._refuse(node, path, faults)
-        entries = node.entries()
-        if "name" not in entries:
-            return faults.add(node, path, f"the key 'name' is missing: {self.what}")
-        name = self._name(entries["name"].value, join(path, "name"), faults)
-        own = fields_of(DATASETS[name].options) if name is not INVALID else {}
-        split = fields_of(_Split)
-        if name is INVALID:  # its options are unknown too: check the split alone
-            known = {key: entry for key, entry in entries.items() if key in split}
-            node = Node("mapping", tuple(known.values()), node.position)
-        fields = {"name": Field(Text(), "the data set"), **own, **split}
-        if name is INVALID:
-            fields.pop("name")
-        values = read_fields(node, path, faults, fields)
-        if values is None or name is INVALID:
-            return INVALID
-        return self._build(name, values, node)
-
-    def _bare(self, name: str, node: Node, path: str, faults: Faults) -> Any:
-        missing = [n for n, f in fields_of(DATASETS[name].options).items() if f.required]
-        if missing:
-            return faults.add(node, path, f"{name} needs {', '.join(missing)}")
-        return self._build(name, {}, node)
-
-    def _name(self, node: Node, path: str, faults: Faults) -> Any:
-        if isinstance(node.value, str) and node.value in DATASETS:
-            return node.value
-        meant = nearest(node.value, DATASETS) if isinstance(node.value, str) else ""
-        known = ", ".join(DATASETS)
-        return faults.add(
-            node, path, f"unknown data set {node.plain()!r}{meant}; known data sets: {known}"
-        )
-
-    def _build(self, name: str, values: Mapping[str, Any], node: Node) -> DataSpec:
-        options = {
-            key: values.get(key, field.default)
-            for key, field in fields_of(DATASETS[name].options).items()
-        }
-        split = _Split(**{key: values[key] for key in fields_of(_Split) if key in values})
-        return DataSpec(name, options, split.val_fraction, split.split_seed, split.limit, node)
-
-    def schema(self) -> Schema:
-        split = Record(_Split).schema()["properties"]
-        forms: list[Schema] = []
-        for name, kind in DATASETS.items():
-            own = Record(kind.options).schema()
-            required = ["name", *own.get("required", [])]
-            properties = {"name": {"const": name}, **own["properties"], **split}
-            forms.append(
-                {
-                    "type": "object",
-                    "description": kind.doc,
-                    "properties": properties,
-                    "required": required,
-                    "additionalProperties": False,
-                }
-            )
-        return {"anyOf": [{"enum": list(DATASETS)}, *forms]}
 
 
 class _Objective(Kind):
@@ -266,7 +168,7 @@ _FIELDS: Final[Mapping[str, Field]] = {
     "description": Field(Text(max_length=10_000, multiline=True), "the question it asks", ""),
     "tags": Field(MapOf(_TAG_VALUE), "free labels, copied to MLflow", {}),
     "task": Field(Choice(TASKS, later=LATER_TASKS), "what the network is to do", TASKS[0]),
-    "data": Field(_Data(), "the images", None),
+    "data": Field(Data(), "the images", None),
     "objective": Field(_Objective(), "what variants are judged by", Objective()),
     "search": Field(Record(_Search, later=("trials",)), "how variants are chosen", _Search()),
     "seeds": Field(_Seeds(), "how many trainings of each variant, or their seeds", (0,)),
@@ -334,7 +236,7 @@ def _spec(
         return values.get(key, _FIELDS[key].default)
 
     entries = root.entries()
-    data = get("data") or _Data()._build("digits", {}, root)
+    data = get("data") or Data().build("digits", {}, root)
     resources = entries.get("resources")
     return Spec(
         source=name,

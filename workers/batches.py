@@ -44,7 +44,7 @@ def blocks(
     Yields:
         images (n, C, H, W) float32 and labels (n,) int64; about `BLOCK_BYTES` of images.
     """
-    image_bytes = 4 * math.prod(data.image_shape)
+    image_bytes = 4 * math.prod(data.input_shape)
     size = multiple * max(1, BLOCK_BYTES // (image_bytes * multiple))
     for positions in torch.split(order, size):
         images, labels = split.gather(positions)

@@ -30,7 +30,7 @@ def evaluate(module: nn.Module, split: Split, data: StagedData, *, loss: Loss) -
     float64. Leaves the module in evaluation mode.
     """
     module.eval()
-    batch = _batch_size(data.image_shape)
+    batch = _batch_size(data.input_shape)
     device = split.indices.device
     layout = memory_layout(module, device)
     total = torch.zeros((), dtype=torch.float64, device=device)
@@ -50,6 +50,6 @@ def count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
     return (outputs.argmax(dim=1) == labels).sum()
 
 
-def _batch_size(image_shape: tuple[int, int, int]) -> int:
+def _batch_size(input_shape: tuple[int, ...]) -> int:
     """Give 16 to 1,024 images, about a megabyte of them."""
-    return max(16, min(1024, _BATCH_BYTES // (4 * math.prod(image_shape))))
+    return max(16, min(1024, _BATCH_BYTES // (4 * math.prod(input_shape))))

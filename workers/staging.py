@@ -1,9 +1,9 @@
 """A data set prepared once a machine: memory-mapped uint8 files that all workers share.
 
-    <root>/staged/<name>-v1-<digest>/
+    <root>/staged/<name>-v2-<digest>/
         meta.json           shapes, class names, size and SHA-256 of each file
-        train_images.npy    (N, C, H, W) uint8          test_images.npy
-        train_labels.npy    (N,) int64                  test_labels.npy
+        train_inputs.npy    (N, C, H, W) uint8          test_inputs.npy
+        train_targets.npy    (N,) int64                  test_targets.npy
 
 A folder is written beside its place and renamed when it is whole; a lock lets one process
 of the machine prepare a set while the others wait. `python -m workers.staging JSON ROOT`
@@ -38,8 +38,8 @@ from workers.files import flush, put_in_place, sha256_of
 if TYPE_CHECKING:
     from workers.datasets.staged import StagedData
 
-FORMAT: Final = 1
-_ARRAYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
+FORMAT: Final = 2
+_ARRAYS: Final = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
 
 def _silent(line: str) -> None:
@@ -110,7 +110,7 @@ def _open(
     arrays = {name: _open_array(folder, name, meta["files"][name]["sha256"]) for name in _ARRAYS}
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     train, val = split_indices(
-        len(arrays["train_labels"]), val_fraction=val_fraction, split_seed=split_seed, limit=limit
+        len(arrays["train_targets"]), val_fraction=val_fraction, split_seed=split_seed, limit=limit
     )
     if not len(train) or not len(val):
         raise DatasetError(
@@ -119,19 +119,18 @@ def _open(
         )
 
     def split(part: str, indices: NDArray[np.int64]) -> Split:
-        images, labels = tensors[f"{part}_images"], tensors[f"{part}_labels"]
+        images, labels = tensors[f"{part}_inputs"], tensors[f"{part}_targets"]
         return Split(images, labels, torch.from_numpy(indices))
 
-    mean, std = channel_statistics(arrays["train_images"], train)
-    channels, height, width = meta["image_shape"]
+    mean, std = channel_statistics(arrays["train_inputs"], train)
     return StagedData(
         name=name,
         digest=meta["digest"],
-        image_shape=(channels, height, width),
+        input_shape=tuple(meta["input_shape"]),
         class_names=tuple(meta["class_names"]),
         train=split("train", train),
         val=split("train", val),
-        test=split("test", np.arange(len(arrays["test_labels"]), dtype=np.int64)),
+        test=split("test", np.arange(len(arrays["test_targets"]), dtype=np.int64)),
         mean=mean,
         std=std,
     )
@@ -151,14 +150,14 @@ def _prepare(config: DataConfig, folder: Path, root: Path, progress: Progress) -
         target.mkdir()
         files: dict[str, Any] = {}
         for part, raw in (("train", data.train), ("test", data.test)):
-            images, labels = target / f"{part}_images.npy", target / f"{part}_labels.npy"
-            _write_images(images, raw, known.image_shape)
-            np.save(labels, raw.labels)
-            files[f"{part}_images"], files[f"{part}_labels"] = _seal(images), _seal(labels)
+            inputs, targets = target / f"{part}_inputs.npy", target / f"{part}_targets.npy"
+            _write_inputs(inputs, raw, known.input_shape)
+            np.save(targets, raw.targets)
+            files[f"{part}_inputs"], files[f"{part}_targets"] = _seal(inputs), _seal(targets)
         meta = {
             "name": known.name,
             "digest": known.digest,
-            "image_shape": known.image_shape,
+            "input_shape": known.input_shape,
             "class_names": known.class_names,
             "files": files,
         }
@@ -191,16 +190,16 @@ def _read_raw(config: DataConfig, root: Path, work: Path, progress: Progress) ->
             return downloads.READERS[name](root=root, work=work, progress=progress)
 
 
-def _write_images(path: Path, raw: RawSplit, shape: tuple[int, int, int]) -> None:
+def _write_inputs(path: Path, raw: RawSplit, shape: tuple[int, ...]) -> None:
     """Write a split's images as they come, so that a large set needs little memory."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(raw.labels), *shape)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(raw.targets), *shape)}
     written = 0
     with path.open("wb") as file:  # not a map: a full disk must raise, not kill the process
         np.lib.format.write_array_header_1_0(file, header)
-        for block in raw.images:
+        for block in raw.inputs:
             file.write(np.ascontiguousarray(block).data)
             written += len(block)
-    assert written == len(raw.labels), (written, len(raw.labels))
+    assert written == len(raw.targets), (written, len(raw.targets))
 
 
 def _open_array(folder: Path, name: str, sha256: str) -> NDArray[Any]:

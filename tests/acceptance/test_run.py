@@ -157,10 +157,10 @@ def test_a_loaded_model_scores_what_was_recorded(
     (row, *_) = trainyard("trials", "small", "--json", home=finished_home).json()["trials"]
     model = ty.load_model(row["id"])
     test = read_digits().test
-    images = torch.cat([torch.from_numpy(block) for block in test.images])
+    images = torch.cat([torch.from_numpy(block) for block in test.inputs])
     with torch.inference_mode():
         guesses = model(images).argmax(dim=1)
-    accuracy = (guesses == torch.from_numpy(test.labels)).double().mean().item()
+    accuracy = (guesses == torch.from_numpy(test.targets)).double().mean().item()
     assert accuracy == pytest.approx(row["metrics"]["test/accuracy"], abs=1e-12)
 
 

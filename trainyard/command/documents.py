@@ -66,7 +66,7 @@ def plan_fields(planned: "Plan") -> dict[str, Any]:
         },
         "data": {
             "name": planned.data.name,
-            "image_shape": list(planned.data.image_shape),
+            "input_shape": list(planned.data.input_shape),
             "classes": len(planned.data.class_names),
             "num_train": planned.num_train,
             "num_val": planned.num_val,

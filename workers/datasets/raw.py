@@ -18,8 +18,8 @@ class RawSplit:
     to the labels. `labels` is (N,) int64.
     """
 
-    images: Iterable[NDArray[np.uint8]]
-    labels: NDArray[np.int64]
+    inputs: Iterable[NDArray[np.uint8]]
+    targets: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,42 +13,47 @@ _BLOCK_VALUES = 2**22  # counted at a time; bounds the memory of the statistics
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Some images of a data set, by index.
+    """Some examples of a data set, by index.
 
-    `images` (M, C, H, W) uint8 and `labels` (M,) int64 are those of the whole file, shared
-    by all processes of the machine; `indices` (N,) int64 says which belong to the split.
+    `inputs` and `targets` are those of the whole file, shared by all processes of the
+    machine; `indices` (N,) int64 says which belong to the split. Inputs are images
+    (M, C, H, W) uint8 or numbers (M, F) float32; targets are classes (M,) int64, values
+    (M, T) float32, or masks (M, H, W) uint8.
     """
 
-    images: Tensor
-    labels: Tensor
+    inputs: Tensor
+    targets: Tensor
     indices: Tensor
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def gather(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Give images (n, C, H, W) uint8 and labels (n,) int64 at positions within the split."""
+        """Give the inputs and targets at positions (n,) within the split."""
         rows = self.indices[positions]
-        return self.images[rows], self.labels[rows]
+        return self.inputs[rows], self.targets[rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StagedData:
-    """The three splits of a data set; `train` and `val` share their images and labels.
+    """The three splits of a data set; `train` and `val` share their inputs and targets.
 
-    `digest` names the content, as in `DataConfig`. `mean` and `std` are the channels'
-    statistics over the training split, (C,) float32, in units of the raw values.
+    `digest` names the content, as in `DataConfig`. `mean` and `std` are the statistics of
+    channels (C,) or features (F,) over the training split, float32, in units of the raw
+    values. `target`, `class_names` and `target_names` are as in `DatasetFacts`.
     """
 
     name: str
     digest: str
-    image_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     train: Split
     val: Split
     test: Split
     mean: Tensor
     std: Tensor
+    target: str = "class"
+    target_names: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "StagedData":
         """Give the data with all tensors on a device (itself, on the CPU).
@@ -76,7 +81,7 @@ def _move(data: StagedData, device: torch.device) -> StagedData:
         return copies[id(tensor)]
 
     def split(part: Split) -> Split:
-        return Split(copy(part.images), copy(part.labels), copy(part.indices))
+        return Split(copy(part.inputs), copy(part.targets), copy(part.indices))
 
     return replace(
         data,

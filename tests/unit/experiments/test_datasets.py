@@ -43,7 +43,7 @@ def test_published_sets_are_known_without_files(
     name: str, shape: tuple[int, int, int], num_train: int, num_test: int
 ) -> None:
     found = facts(name, {}, root=Path("/nowhere"))
-    assert (found.image_shape, found.num_train, found.num_test) == (shape, num_train, num_test)
+    assert (found.input_shape, found.num_train, found.num_test) == (shape, num_train, num_test)
     assert len(found.class_names) == 10
 
 

@@ -31,7 +31,7 @@ def digest(root: Path, image_size: list[int] | None = None) -> str:
 def test_an_image_folder_is_described_by_what_lies_in_it(tmp_path: Path) -> None:
     make_folder(tmp_path, size=6)
     found = facts("image_folder", {"path": "photos"}, root=tmp_path)
-    assert found.image_shape == (3, 6, 6)
+    assert found.input_shape == (3, 6, 6)
     assert found.class_names == ("bike", "car")
     assert (found.num_train, found.num_test) == (4, 4)
 
@@ -39,7 +39,7 @@ def test_an_image_folder_is_described_by_what_lies_in_it(tmp_path: Path) -> None
 def test_a_given_size_wins_over_the_first_image(tmp_path: Path) -> None:
     make_folder(tmp_path)
     options = {"path": "photos", "image_size": [4, 5]}
-    assert facts("image_folder", options, root=tmp_path).image_shape == (3, 4, 5)
+    assert facts("image_folder", options, root=tmp_path).input_shape == (3, 4, 5)
 
 
 def test_images_of_all_classes_are_mixed(tmp_path: Path) -> None:

@@ -17,26 +17,26 @@ def test_digits_are_those_of_scikit_learn() -> None:
     expected = np.concatenate([theirs.images.reshape(-1, 64), theirs.target[:, None]], axis=1)
     data, rows = read_digits(), []
     for split in (data.train, data.test):
-        (images,) = split.images
-        rows.append(np.concatenate([images.reshape(-1, 64), split.labels[:, None]], axis=1))
+        (images,) = split.inputs
+        rows.append(np.concatenate([images.reshape(-1, 64), split.targets[:, None]], axis=1))
     ours = np.concatenate(rows)
     assert sorted(map(tuple, ours.tolist())) == sorted(map(tuple, expected.tolist()))
 
 
 def test_digits_are_as_their_facts_say() -> None:
     known, data = facts("digits", {}, root=Path("/nowhere")), read_digits()
-    (images,) = data.train.images
-    assert images.shape == (known.num_train, *known.image_shape)
+    (images,) = data.train.inputs
+    assert images.shape == (known.num_train, *known.input_shape)
     assert images.dtype == np.uint8
-    assert len(data.test.labels) == known.num_test
+    assert len(data.test.targets) == known.num_test
 
 
 def test_the_test_split_holds_36_of_each_class() -> None:
-    assert np.bincount(read_digits().test.labels).tolist() == [36] * 10
+    assert np.bincount(read_digits().test.targets).tolist() == [36] * 10
 
 
 def test_the_first_training_digits_hold_every_class() -> None:
-    assert set(read_digits().train.labels[:40].tolist()) == set(range(10))
+    assert set(read_digits().train.targets[:40].tolist()) == set(range(10))
 
 
 def test_a_missing_scikit_learn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,9 +69,9 @@ def test_files_in_place_are_read_packed_or_not(raw: Path, packed: bool) -> None:
             (raw / name).write_bytes(content)
     before = sorted(raw.iterdir())
     data = read(raw)
-    (images,) = data.test.images
+    (images,) = data.test.inputs
     assert np.array_equal(images, IMAGES[:, None])
-    assert data.train.labels.tolist() == [3, 7]
+    assert data.train.targets.tolist() == [3, 7]
     assert sorted(raw.iterdir()) == before
 
 
@@ -116,7 +116,7 @@ def test_a_missing_file_is_downloaded_whole(raw: Path, monkeypatch: pytest.Monke
         assert len(md5) == 32
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
-    assert read(raw).train.labels.tolist() == [3, 7]
+    assert read(raw).train.targets.tolist() == [3, 7]
     assert sorted(path.name for path in raw.iterdir()) == sorted(f"{name}.gz" for name in NAMES)
     assert len(asked) == 5  # the first mirror failed once
 
@@ -187,8 +187,8 @@ def test_the_real_mnist_is_read(shared_data: Path, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     known = facts("mnist", {}, root=tmp_path)
     data = read_mnist(root=tmp_path, work=tmp_path / "work", progress=ignore)
-    (images,) = data.train.images
-    assert images.shape == (known.num_train, *known.image_shape)
-    assert np.bincount(data.test.labels).tolist() == [
+    (images,) = data.train.inputs
+    assert images.shape == (known.num_train, *known.input_shape)
+    assert np.bincount(data.test.targets).tolist() == [
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip

@@ -30,10 +30,10 @@ def test_scores_are_the_means_over_all_images_whatever_the_batch(
     monkeypatch.setattr(evaluation, "_batch_size", lambda _: batch)
     score = evaluate(network, digits.test, digits, loss=LOSSES[name])
     with torch.no_grad():
-        outputs = network.eval()(standardise(digits.test.images, digits))
-    expected = LOSSES[name](outputs.double(), digits.test.labels).item()
+        outputs = network.eval()(standardise(digits.test.inputs, digits))
+    expected = LOSSES[name](outputs.double(), digits.test.targets).item()
     assert score.loss == pytest.approx(expected, rel=1e-6)
-    assert score.accuracy == (outputs.argmax(1) == digits.test.labels).sum().item() / 360
+    assert score.accuracy == (outputs.argmax(1) == digits.test.targets).sum().item() / 360
 
 
 def test_evaluation_changes_nothing_in_the_network(digits: StagedData, network: nn.Module) -> None:

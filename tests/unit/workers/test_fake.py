@@ -10,15 +10,15 @@ OPTIONS = FakeOptions((3, 5, 7), 4, 50)
 
 
 def joined(split: RawSplit) -> list[int]:
-    return [int(value) for block in split.images for value in block.ravel()]
+    return [int(value) for block in split.inputs for value in block.ravel()]
 
 
 def test_fake_images_have_the_shape_and_number_asked_for() -> None:
     for split in (make_fake(OPTIONS).train, make_fake(OPTIONS).test):
-        blocks = list(split.images)
+        blocks = list(split.inputs)
         assert {block.dtype for block in blocks} == {np.dtype(np.uint8)}
         assert np.concatenate(blocks).shape == (50, 3, 5, 7)
-        assert np.bincount(split.labels).tolist() == [13, 13, 12, 12]
+        assert np.bincount(split.targets).tolist() == [13, 13, 12, 12]
 
 
 def test_fake_images_are_the_same_every_time_and_for_any_block(
@@ -26,7 +26,7 @@ def test_fake_images_are_the_same_every_time_and_for_any_block(
 ) -> None:
     whole = joined(make_fake(OPTIONS).train)
     monkeypatch.setattr(fake, "_BLOCK_BYTES", 1000)
-    assert len(list(make_fake(OPTIONS).train.images)) > 1
+    assert len(list(make_fake(OPTIONS).train.inputs)) > 1
     assert joined(make_fake(OPTIONS).train) == whole
 
 

@@ -23,14 +23,14 @@ def make_folder(root: Path) -> None:
                 Image.new("RGB", (8, 6), colour).save(folder / f"{number}.png")
 
 
-def test_images_and_labels_belong_together(tmp_path: Path) -> None:
+def test_inputs_and_labels_belong_together(tmp_path: Path) -> None:
     make_folder(tmp_path)
     said: list[str] = []
     data = read_image_folder(ImageFolderOptions("photos"), root=tmp_path, progress=said.append)
-    images = np.concatenate(list(data.train.images))
+    images = np.concatenate(list(data.train.inputs))
     assert images.shape == (6, 3, 6, 8)
-    assert sorted(data.train.labels.tolist()) == [0, 0, 0, 1, 1, 1]
-    for image, label in zip(images, data.train.labels, strict=True):
+    assert sorted(data.train.targets.tolist()) == [0, 0, 0, 1, 1, 1]
+    for image, label in zip(images, data.train.targets, strict=True):
         expected = GREEN if label == 0 else RED
         assert (image == np.array(expected, dtype=np.uint8)[:, None, None]).all()
     assert said == ["image_folder: train: 6 of 6 images read"]
@@ -42,7 +42,7 @@ def test_an_image_folder_can_be_staged(tmp_path: Path) -> None:
     known = facts("image_folder", options, root=tmp_path)
     config = DataConfig("image_folder", known.digest, options, val_fraction=0.5)
     data = stage(config, root=tmp_path)
-    assert data.image_shape == known.image_shape == (3, 4, 4)
+    assert data.input_shape == known.input_shape == (3, 4, 4)
     assert data.class_names == ("green", "red")
     assert (len(data.train), len(data.val), len(data.test)) == (3, 3, 6)
 
@@ -72,7 +72,7 @@ def test_every_size_is_reached(tmp_path: Path, size: tuple[int, int]) -> None:
     assert decode_image(tmp_path / "image.png", size=size, wanted=size).shape == (3, *size)
 
 
-def test_images_of_different_sizes_need_an_image_size(tmp_path: Path) -> None:
+def test_inputs_of_different_sizes_need_an_image_size(tmp_path: Path) -> None:
     Image.new("RGB", (5, 4)).save(tmp_path / "image.png")
     with pytest.raises(DatasetError, match=r"is 4x5, but the first .* is 6x6; give image_size"):
         decode_image(tmp_path / "image.png", size=None, wanted=(6, 6))

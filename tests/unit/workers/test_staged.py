@@ -67,7 +67,7 @@ def staged_set(num_images: int = 6) -> StagedData:
     return StagedData(
         name="set",
         digest="0" * 64,
-        image_shape=(3, 4, 5),
+        input_shape=(3, 4, 5),
         class_names=("0", "1"),
         train=Split(train, labels, torch.tensor([0, 2, 3])),
         val=Split(train, labels, torch.tensor([1])),
@@ -80,14 +80,14 @@ def staged_set(num_images: int = 6) -> StagedData:
 def test_splits_of_one_file_share_one_copy_on_a_device() -> None:
     data = staged_set()
     moved = data.to(META)
-    for name in ("images", "labels"):
+    for name in ("inputs", "targets"):
         assert getattr(moved.train, name) is getattr(moved.val, name)
-    assert moved.test.images is not moved.train.images
-    shapes = [(len(split), split.images.shape) for split in (moved.train, moved.val, moved.test)]
+    assert moved.test.inputs is not moved.train.inputs
+    shapes = [(len(split), split.inputs.shape) for split in (moved.train, moved.val, moved.test)]
     assert shapes == [(3, (6, 3, 4, 5)), (1, (6, 3, 4, 5)), (6, (6, 3, 4, 5))]
     tensors = [moved.mean, moved.std]
     for split in (moved.train, moved.val, moved.test):
-        tensors += [split.images, split.labels, split.indices]
+        tensors += [split.inputs, split.targets, split.indices]
     assert {tensor.device for tensor in tensors} == {META}
 
 

@@ -28,7 +28,7 @@ def config() -> DataConfig:
 def test_a_staged_set_holds_all_images_split_and_typed(config: DataConfig, tmp_path: Path) -> None:
     data = stage(config, root=tmp_path)
     assert (len(data.train), len(data.val), len(data.test)) == (30, 10, 40)
-    assert data.image_shape == (2, 3, 4)
+    assert data.input_shape == (2, 3, 4)
     assert data.class_names == ("0", "1", "2", "3", "4")
     assert data.digest == config.digest
     images, labels = data.val.gather(torch.arange(10))
@@ -39,7 +39,7 @@ def test_a_staged_set_holds_all_images_split_and_typed(config: DataConfig, tmp_p
 def test_a_staged_set_holds_what_its_reader_gave(config: DataConfig, tmp_path: Path) -> None:
     data = stage(config, root=tmp_path)
     raw = make_fake(FakeOptions((2, 3, 4), 5, 40))
-    expected = np.concatenate(list(raw.train.images))
+    expected = np.concatenate(list(raw.train.inputs))
     order = torch.argsort(torch.cat([data.train.indices, data.val.indices]))
     parts = [split.gather(torch.arange(len(split)))[0] for split in (data.train, data.val)]
     assert np.array_equal(torch.cat(parts)[order].numpy(), expected)
@@ -73,29 +73,29 @@ def test_opened_tensors_can_be_written_without_touching_the_file(
     config: DataConfig, tmp_path: Path
 ) -> None:
     folder = prepare(config, root=tmp_path)
-    before = (folder / "train_images.npy").read_bytes()
-    stage(config, root=tmp_path).train.images.zero_()
-    assert (folder / "train_images.npy").read_bytes() == before
+    before = (folder / "train_inputs.npy").read_bytes()
+    stage(config, root=tmp_path).train.inputs.zero_()
+    assert (folder / "train_inputs.npy").read_bytes() == before
 
 
 def test_training_and_validation_share_their_tensors(config: DataConfig, tmp_path: Path) -> None:
     data = stage(config, root=tmp_path)
-    assert data.train.images is data.val.images
-    assert data.train.labels is data.val.labels
+    assert data.train.inputs is data.val.inputs
+    assert data.train.targets is data.val.targets
 
 
 def test_a_truncated_file_is_found(config: DataConfig, tmp_path: Path) -> None:
     stage(config, root=tmp_path)
-    path = staged_folder(config, tmp_path) / "train_images.npy"
+    path = staged_folder(config, tmp_path) / "train_inputs.npy"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DatasetChecksumError, match=r"train_images\.npy has 1087 bytes instead"):
+    with pytest.raises(DatasetChecksumError, match=r"train_inputs\.npy has 1087 bytes instead"):
         stage(config, root=tmp_path)
 
 
 def test_an_altered_file_is_found(config: DataConfig, tmp_path: Path) -> None:
-    path = prepare(config, root=tmp_path) / "test_labels.npy"
+    path = prepare(config, root=tmp_path) / "test_targets.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x07")
-    with pytest.raises(DatasetChecksumError, match=r"test_labels\.npy was altered"):
+    with pytest.raises(DatasetChecksumError, match=r"test_targets\.npy was altered"):
         stage(config, root=tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_a_failure_leaves_nothing_behind(
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(staging, "_write_images", fill_the_disk)
+    monkeypatch.setattr(staging, "_write_inputs", fill_the_disk)
     with pytest.raises(DatasetUnavailableError, match=r"No space left on device.*TRAINYARD_DATA"):
         prepare(config, root=tmp_path)
     assert [p.suffix for p in (tmp_path / "staged").iterdir()] == [".lock"]
