@@ -5,6 +5,7 @@
 #   make test           ... and what developers need, then the tests
 #   make bench          ... and the measurements of benchmarks/
 #   make check          ... format, lint, types, import directions
+#   make fuzz           ... 20,000 mutated specs, each of which must be planned or refused
 #
 # PYTHON=python3.12 make setup    builds on another Python (3.11 or newer)
 
@@ -28,18 +29,24 @@ DEVELOPMENT = $(VENV)/.development-installed
 DEMO_HOME = $(CURDIR)/.demo
 DEMO_SPEC = experiments/recipes/quickstart.yaml
 
+# How many mutants, of which seed: make fuzz MUTANTS=1000 SEED=7
+MUTANTS ?= 20000
+SEED ?= 1
+
 # Which of benchmarks/*.py to run: make bench BENCH="start_up ..."
 BENCH ?= start_up
 
-.PHONY: help setup demo test bench check format requirements hooks clean
+.PHONY: help setup demo test fuzz bench check format docs requirements hooks clean
 
 help:
 	@echo 'make setup          install trainyard and what it needs into $(VENV)'
 	@echo 'make demo           train the quickstart experiment and rank its variants'
 	@echo 'make test           run the tests   (PYTEST_ARGS="-k queue" for some of them)'
+	@echo 'make fuzz           plan 20,000 mutated specs  (MUTANTS=1000 SEED=7 for others)'
 	@echo 'make bench          measure, and keep the figures in benchmarks/results'
 	@echo 'make check          format, lint, types, import directions'
 	@echo 'make format         mend what ruff can mend by itself'
+	@echo 'make docs           write the pages of docs/ that follow from the tables'
 	@echo 'make hooks          run make check before every git commit'
 	@echo 'make requirements   pin the newest allowed versions'
 	@echo 'make clean          remove all that these targets made, $(VENV) and the demo included'
@@ -61,6 +68,9 @@ demo: $(RUNTIME)
 test: $(DEVELOPMENT)
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
+fuzz: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.fuzz.campaign --count $(MUTANTS) --seed $(SEED)
+
 bench: $(RUNTIME)
 	@for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
@@ -74,6 +84,9 @@ format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix --quiet || true
 	$(BIN)/ruff format --quiet
 	$(BIN)/ruff check
+
+docs: $(RUNTIME)
+	@$(BIN)/python -m trainyard.handbook
 
 hooks: $(DEVELOPMENT)
 	$(BIN)/pre-commit install

@@ -7,26 +7,32 @@ from typing import Any, Final
 import pandas as pd
 
 from experiments.hyperparameters import HYPERPARAMETERS
+from experiments.tasks import TASKS
 from orchestrator.rows import CurvePoint, TrialRow
 
-METRICS: Final = (
-    "train/loss",
-    "train/accuracy",
-    "val/loss",
-    "val/accuracy",
-    "test/loss",
-    "test/accuracy",
-)
-"""Measured of every trial: the selected epoch's, and the test split's of that epoch."""
+_TYPES: Final = {
+    "trial": "string",
+    "number": "int64",
+    "variant": "string",
+    "seed": "int64",
+    "state": "string",
+    "attempts": "int64",
+    "selected_epoch": "Int64",
+    "seconds": "float64",
+    "peak_memory_bytes": "Int64",
+    "machine": "string",
+    "failure": "string",
+}
 
 
-def trials_frame(rows: Sequence[TrialRow]) -> pd.DataFrame:
+def trials_frame(rows: Sequence[TrialRow], *, task: str) -> pd.DataFrame:
     """Give one row a trial, in the order of the plan.
 
     Columns: `trial` (id), `number`, `variant`, `seed`, `state`, `attempts`, one for each
     hyperparameter in the order of docs/spec.md (missing where it does not apply), one for
-    each of `METRICS`, `selected_epoch`, `seconds` (of the attempt that succeeded), `failure`
-    (its message). All columns but the hyperparameters' are always there.
+    each of `metric_names(task)`, `selected_epoch`; `seconds`, `peak_memory_bytes` and
+    `machine` of the attempt that succeeded; `failure` (its message). All columns but the
+    hyperparameters' are always there, and always of the same type.
     """
     columns: dict[str, list[Any]] = {
         "trial": [row.id for row in rows],
@@ -39,16 +45,22 @@ def trials_frame(rows: Sequence[TrialRow]) -> pd.DataFrame:
     used = {name for row in rows for name in row.params}
     for name in (name for name in HYPERPARAMETERS if name in used):
         columns[name] = [row.params.get(name) for row in rows]
-    for name in METRICS:
-        columns[name] = [_number((row.metrics or {}).get(name)) for row in rows]
-    columns["selected_epoch"] = [_number(row.selected_epoch) for row in rows]
-    columns["seconds"] = [_number(row.duration_seconds) for row in rows]
+    metrics = metric_names(task)
+    for name in metrics:
+        columns[name] = [(row.metrics or {}).get(name, math.nan) for row in rows]
+    columns["selected_epoch"] = [row.selected_epoch for row in rows]
+    columns["seconds"] = [row.duration_seconds for row in rows]
+    columns["peak_memory_bytes"] = [row.peak_memory_bytes for row in rows]
+    columns["machine"] = [row.machine for row in rows]
     columns["failure"] = [None if r.failure is None else r.failure.message for r in rows]
-    return pd.DataFrame(columns).astype({"selected_epoch": "Int64"})
+    return pd.DataFrame(columns).astype({**_TYPES, **dict.fromkeys(metrics, "float64")})
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def metric_names(task: str) -> tuple[str, ...]:
+    """Name what is measured of a trial: on the selected epoch, and on the test split then."""
+    measured = TASKS[task].metrics
+    splits = {"train": TASKS[task].train_metrics, "val": measured, "test": measured}
+    return tuple(f"{split}/{name}" for split, names in splits.items() for name in ("loss", *names))
 
 
 def curves_frame(points: Sequence[CurvePoint]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from experiments.printable import printable
 _PIPE_WIDTH = 200
 _GAP = 2
 _SHORTEST_CELL = 20
+_LONGEST_LINE = 100
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -26,6 +27,12 @@ def console(*, stderr: bool = False) -> Console:
 def shown(text: str, *, keep: str = "") -> str:
     """Give a text of the store's as text: it neither styles nor steers the terminal."""
     return escape(printable(text, keep=keep))
+
+
+def one_line(text: str) -> str:
+    """Give the beginning of a text of the store's as one line."""
+    line = " ".join(text.split())
+    return shown(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}...")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Pair(Kind):
         """Read `(height, width)`."""
         items = node.items() if node.kind == "list" else (node, node)
         integer = Integer(self.minimum, self.maximum)
-        trial = Faults(faults.source)
+        trial = faults.aside()
         values = tuple(integer.read(item, path, trial) for item in items)
         return values if len(values) == 2 and not trial else self._refuse(node, path, faults)
 
@@ -49,7 +49,7 @@ class Either(Kind):
     def read(self, node: Node, path: str, faults: Faults) -> Any:
         """Read by the first kind that takes the node."""
         for kind in self.kinds:
-            value = kind.read(node, path, Faults(faults.source))
+            value = kind.read(node, path, faults.aside())
             if value is not INVALID:
                 return value
         return self._refuse(node, path, faults)
@@ -87,6 +87,7 @@ class ListOf(Kind):
 
     kind: Kind
     min_length: int = 0
+    max_length: int | None = None
 
     @property
     def what(self) -> str:
@@ -100,13 +101,19 @@ class ListOf(Kind):
             return faults.add(
                 node, path, f"needs at least {self.min_length} item, got an empty list"
             )
+        if self.max_length is not None and len(items) > self.max_length:
+            message = f"takes at most {self.max_length} items, got {len(items)}"
+            return faults.add(node, path, message)
         values = [self.kind.read(item, f"{path}[{i}]", faults) for i, item in enumerate(items)]
         return INVALID if any(value is INVALID for value in values) else tuple(values)
 
     def schema(self) -> Schema:
         """Give the item's schema or an array of it."""
         item = self.kind.schema()
-        return {"anyOf": [item, {"type": "array", "items": item, "minItems": self.min_length}]}
+        items: Schema = {"type": "array", "items": item, "minItems": self.min_length}
+        if self.max_length is not None:
+            items["maxItems"] = self.max_length
+        return {"anyOf": [item, items]}
 
 
 @dataclass(frozen=True, slots=True)

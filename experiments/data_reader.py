@@ -1,11 +1,21 @@
-"""The `data:` of a spec: a data set's name, its own options, and how it is split."""
+"""The `data:` of a spec: a data set's name, its options, what is made of it, and its split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from experiments.compound_kinds import Nullable
-from experiments.datasets import DATASETS
+from experiments.data_changes import (
+    ChangeError,
+    ChangeFault,
+    DataChanges,
+    change_faults,
+    plain_changes,
+    read_changes,
+)
+from experiments.datasets import DATASETS, read_options
+from experiments.errors import DatasetError
 from experiments.fields import Field, Record, fields_of, read_fields
 from experiments.kinds import INVALID, Faults, Integer, Kind, Number, Schema, Text, nearest
 from experiments.source import Node, join
@@ -15,7 +25,11 @@ MAX_SEED: Final = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """Which data set, and how it is split. `node` is where it was given."""
+    """Which data set, how it is split, and what is made of it.
+
+    `changes` are the keys of `DataChanges` that differ from their defaults, as plain data.
+    `node` is where all that was given.
+    """
 
     name: str
     options: Mapping[str, Any]
@@ -23,6 +37,13 @@ class DataSpec:
     split_seed: int
     limit: int | None
     node: Node | None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def place(self, error: DatasetError) -> tuple[Node | None, str]:
+        """Give the node and the path of what an error of this data set is about."""
+        if isinstance(error, ChangeError) and self.node is not None:
+            return _place(self.node, "data", error.fault)
+        return self.node, "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +60,7 @@ class _Split:
 
 
 class Data(Kind):
-    """A data set by name, with its own options and the split."""
+    """A data set by name, with its own options, what is made of it, and the split."""
 
     @property
     def what(self) -> str:
@@ -58,17 +79,28 @@ class Data(Kind):
             return faults.add(node, path, f"the key 'name' is missing: {self.what}")
         name = self._name(entries["name"].value, join(path, "name"), faults)
         own = fields_of(DATASETS[name].options) if name is not INVALID else {}
-        split = fields_of(_Split)
-        if name is INVALID:  # its options are unknown too: check the split alone
-            known = {key: entry for key, entry in entries.items() if key in split}
-            node = Node("mapping", tuple(known.values()), node.position)
-        fields = {"name": Field(Text(), "the data set"), **own, **split}
-        if name is INVALID:
-            fields.pop("name")
-        values = read_fields(node, path, faults, fields)
-        if values is None or name is INVALID:
+        common = {**fields_of(DataChanges), **fields_of(_Split)}
+        if name is INVALID:  # its options are unknown too: check what all sets have
+            known = {key: entry for key, entry in entries.items() if key in common}
+            read_fields(Node("mapping", tuple(known.values()), node.position), path, faults, common)
             return INVALID
-        return self.build(name, values, node)
+        fields = {"name": Field(Text(), "the data set"), **common, **own}
+        values = read_fields(node, path, faults, fields)
+        if values is None:
+            return INVALID
+        return self._checked(self.build(name, values, node), path, faults)
+
+    def _checked(self, spec: DataSpec, path: str, faults: Faults) -> Any:
+        """Check the changes, where no file is needed to tell what they are made to."""
+        kind = DATASETS[spec.name]
+        if kind.reads_files or not spec.changes or spec.node is None:
+            return spec
+        base = kind.describe(read_options(spec.name, spec.options), Path())
+        found = tuple(change_faults(base, read_changes(spec.changes)))
+        for fault in found:
+            place, path_of_fault = _place(spec.node, path, fault)
+            faults.add(place, path_of_fault, fault.message)
+        return INVALID if found else spec
 
     def _bare(self, name: str, node: Node, path: str, faults: Faults) -> Any:
         missing = [n for n, f in fields_of(DATASETS[name].options).items() if f.required]
@@ -87,21 +119,28 @@ class Data(Kind):
 
     def build(self, name: str, values: Mapping[str, Any], node: Node) -> DataSpec:
         """Give the `DataSpec` of checked values, defaults filled in."""
-        options = {
-            key: values.get(key, field.default)
-            for key, field in fields_of(DATASETS[name].options).items()
-        }
+        own = fields_of(DATASETS[name].options)
+        options = {key: values.get(key, field.default) for key, field in own.items()}
         split = _Split(**{key: values[key] for key in fields_of(_Split) if key in values})
-        return DataSpec(name, options, split.val_fraction, split.split_seed, split.limit, node)
+        given = {key: values[key] for key in _changes_of(name) if key in values}
+        return DataSpec(
+            name,
+            options,
+            split.val_fraction,
+            split.split_seed,
+            split.limit,
+            node,
+            plain_changes(DataChanges(**given)),
+        )
 
     def schema(self) -> Schema:
         """Give the schema of names, and of each data set with its options."""
-        split = Record(_Split).schema()["properties"]
+        common = Record(DataChanges).schema()["properties"] | Record(_Split).schema()["properties"]
         forms: list[Schema] = []
         for name, kind in DATASETS.items():
             own = Record(kind.options).schema()
             required = ["name", *own.get("required", [])]
-            properties = {"name": {"const": name}, **own["properties"], **split}
+            properties = {"name": {"const": name}, **common, **own["properties"]}
             forms.append(
                 {
                     "type": "object",
@@ -112,3 +151,17 @@ class Data(Kind):
                 }
             )
         return {"anyOf": [{"enum": list(DATASETS)}, *forms]}
+
+
+def _changes_of(name: str) -> tuple[str, ...]:
+    """Name the changes of a data set; an option of its own hides a change of that name."""
+    own = fields_of(DATASETS[name].options)
+    return tuple(key for key in fields_of(DataChanges) if key not in own)
+
+
+def _place(node: Node, path: str, fault: ChangeFault) -> tuple[Node, str]:
+    """Give the node and the path of a change at fault, below those of `data`."""
+    place, path = node.entries()[fault.key].value, join(path, fault.key)
+    if fault.item is None:
+        return place, path
+    return place.items()[fault.item], f"{path}[{fault.item}]"

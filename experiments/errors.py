@@ -18,9 +18,12 @@ carries the exit code with which the command line ends.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from experiments.printable import printable
+
+_LONGEST: Final = 2000
+"""Characters of one part of a fault."""
 
 
 class TrainyardError(Exception):
@@ -43,7 +46,7 @@ class Fault:
 
     `path` is the field's path in the spec (`parameters.lr`), empty for the whole.
     `position` is None where the spec was given as Python values, not as text. The texts are
-    kept printable, one line each: a spec's own words stand in them.
+    kept printable and short, one line each: a spec's own words stand in them.
     """
 
     source: str
@@ -52,9 +55,13 @@ class Fault:
     message: str
 
     def __post_init__(self) -> None:
-        """Write out what would steer a terminal."""
+        """Write out what would steer a terminal; cut what nobody would read to its end."""
         for name in ("source", "path", "message"):
-            object.__setattr__(self, name, printable(getattr(self, name)))
+            given = getattr(self, name)
+            text = printable(given[:_LONGEST])
+            if max(len(given), len(text)) > _LONGEST:
+                text = f"{text[: _LONGEST - 3]}..."
+            object.__setattr__(self, name, text)
 
     def __str__(self) -> str:
         """Render as `file:line:column: path: message`."""

@@ -23,12 +23,19 @@ def shape_text(shape: Iterable[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one output pixel sees of a layer's input; `padding` is that of each side."""
+    """What one output pixel sees of a layer's input; `padding` is that of each side.
+
+    A transposed window is run backwards, as upsampling does: every input pixel paints
+    `kernel` output pixels, those of its neighbour begin `stride` pixels further. Source:
+    Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
+    2015, section 3.3.
+    """
 
     kernel: Size = (1, 1)
     stride: Size = (1, 1)
     padding: Size = (0, 0)
     dilation: Size = (1, 1)
+    transposed: bool = False
 
     @property
     def extent(self) -> Size:
@@ -46,7 +53,8 @@ class Window:
     def output_size(self, size: Size) -> Size:
         """Count the window's places in an image: `floor((W - F + 2P) / S) + 1` a direction.
 
-        The caller has checked that the image is not smaller than `smallest_input`.
+        The caller has checked that the image is not smaller than `smallest_input`; a
+        transposed window's layer counts its output itself.
         """
         height, width = (room // stride + 1 for room, stride in self._room(size))
         return height, width
@@ -55,8 +63,11 @@ class Window:
         """Count the image's last rows and columns that no window reaches.
 
         0 where only padding is left over, and where the stride exceeds the window: such a
-        layer (a 1x1 convolution with stride 2) skips pixels everywhere, by design.
+        layer (a 1x1 convolution with stride 2) skips pixels everywhere, by design. A
+        transposed window reaches all.
         """
+        if self.transposed:
+            return 0, 0
         left_over = (room % stride for room, stride in self._room(size))
         lost_h, lost_w = (
             max(0, left - padding) if stride <= extent else 0
@@ -78,28 +89,75 @@ POINT: Final = Window()
 
 
 @dataclass(frozen=True, slots=True)
-class ReceptiveField:
-    """Which part of the network's input one element sees, padding included.
+class Reach:
+    """What one element sees along one direction, padding included.
 
-    `size` is in pixels of the input; `jump` is the distance, in the same pixels, between
-    the fields of two neighbours.
+    `size` is in pixels; `jump` is the distance, in the same pixels, between what two
+    neighbours see first. The pixels are those of the network's input, or of the last
+    image that was upsampled: then `below` is what a pixel saw before that, `painted` how
+    many pixels each became, and `factor` how far they are apart.
     Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
-    Networks", Distill 2019.
+    Networks", Distill 2019; upsampling is their convolution solved for its input.
     """
 
-    size: Size = (1, 1)
-    jump: Size = (1, 1)
+    size: int = 1
+    jump: int = 1
+    below: "Reach | None" = None
+    painted: int = 1
+    factor: int = 1
+
+    @property
+    def pixels(self) -> int:
+        """Give what is seen of the network's input, by the element that sees most.
+
+        Behind upsampling by a factor f, n pixels in a row see `ceil((n + w - 1) / f)` of
+        the image before it, w being how many pixels each of those was painted to.
+        """
+        reach, pixels = self, self.size
+        while reach.below is not None:
+            count = -(-(pixels + reach.painted - 1) // reach.factor)
+            reach = reach.below
+            pixels = reach.size + (count - 1) * reach.jump
+        return pixels
+
+    def through(self, extent: int, stride: int) -> "Reach":
+        """Grow by a window: `(w - 1)` neighbours further; the stride multiplies the jump."""
+        size = self.size + (extent - 1) * self.jump
+        return Reach(size, self.jump * stride, self.below, self.painted, self.factor)
+
+    def upsampled(self, painted: int, factor: int) -> "Reach":
+        """Go on in the pixels of an upsampled image."""
+        if factor == 1:  # the same as a window of that extent
+            return self.through(painted, 1)
+        return Reach(below=self, painted=painted, factor=factor)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptiveField:
+    """Which part of the network's input one element sees, in both directions."""
+
+    rows: Reach = Reach()
+    columns: Reach = Reach()
+
+    @property
+    def size(self) -> Size:
+        """Give its height and width in pixels, padding included."""
+        return self.rows.pixels, self.columns.pixels
 
     def through(self, window: Window) -> "ReceptiveField":
-        """Grow by a window: `(w - 1)` neighbours further; the stride multiplies the jump."""
-        (size_h, size_w), (jump_h, jump_w) = self.size, self.jump
+        """Grow by a window."""
         (extent_h, extent_w), (stride_h, stride_w) = window.extent, window.stride
+        if window.transposed:
+            return ReceptiveField(
+                self.rows.upsampled(extent_h, stride_h), self.columns.upsampled(extent_w, stride_w)
+            )
         return ReceptiveField(
-            (size_h + (extent_h - 1) * jump_h, size_w + (extent_w - 1) * jump_w),
-            (jump_h * stride_h, jump_w * stride_w),
+            self.rows.through(extent_h, stride_h), self.columns.through(extent_w, stride_w)
         )
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":
-        """Join the fields of two branches that end at the same place."""
-        (size_h, size_w), (other_h, other_w) = self.size, other.size
-        return ReceptiveField((max(size_h, other_h), max(size_w, other_w)), self.jump)
+        """Take the wider of two branches that end at the same place, in each direction."""
+        return ReceptiveField(
+            max(self.rows, other.rows, key=lambda reach: reach.pixels),
+            max(self.columns, other.columns, key=lambda reach: reach.pixels),
+        )

@@ -5,15 +5,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from experiments import zoo
-from experiments.activations import ACTIVATIONS, LATER_ACTIVATIONS
-from experiments.compatibility import LATER_LOSSES, LOSSES
+from experiments.activations import HIDDEN_FUNCTION
+from experiments.augmentation import AUGMENTATIONS
+from experiments.compatibility import (
+    LOSS_ALIASES,
+    LOSSES,
+    OUTPUT_ACTIVATIONS,
+    default_output_activation,
+)
+from experiments.descent import OPTIMIZERS, SCHEDULES
 from experiments.fields import REQUIRED
 from experiments.kinds import Choice, Faults, Integer, Kind, Number, Schema
 from experiments.printable import number_text
 from experiments.source import Node
+from experiments.tasks import TASKS
+from experiments.transfer import InitKind
 
 Point = Mapping[str, Any]
-"""A value for each hyperparameter; `model` is a `zoo.ModelChoice`."""
+"""A value for each hyperparameter; `model` is a `zoo.ModelChoice`, `init` an `InitChoice`."""
 
 
 class Model(Kind):
@@ -33,6 +42,42 @@ class Model(Kind):
         return zoo.model_schema()
 
 
+@dataclass(frozen=True, slots=True)
+class Loss(Choice):
+    """A loss; the names that others give it are read as ours."""
+
+    names: tuple[str | int, ...] = tuple(LOSSES)
+
+    def read(self, node: Node, path: str, faults: Faults) -> Any:
+        """Read a loss by any of its names."""
+        known = LOSS_ALIASES.get(node.value) if isinstance(node.value, str) else None
+        return known or Choice.read(self, node, path, faults)
+
+    def schema(self) -> Schema:
+        """Give all names."""
+        return {"enum": [*self.names, *LOSS_ALIASES]}
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """A default that the task and other hyperparameters decide; `text` says how, to people.
+
+    `keys` are the hyperparameters that it follows from; they stand before it in the table.
+    """
+
+    text: str
+    value: Callable[[str, Point], Any]
+    keys: tuple[str, ...] = ()
+
+
+class _LeftOpen:
+    def __repr__(self) -> str:
+        return "LEFT_OPEN"
+
+
+LEFT_OPEN: Final = _LeftOpen()
+"""The default of what the data decides: it is no part of a variant unless it is given."""
+
 _ALWAYS = "always"
 
 
@@ -40,8 +85,9 @@ _ALWAYS = "always"
 class Hyperparameter:
     """One thing that may differ between variants.
 
-    `default` is REQUIRED where every variant must be given a value. `applies` says whether
-    a point has any use for it, `where` says the same to people.
+    `default` is a value, `Follows`, `LEFT_OPEN`, or REQUIRED where every variant must be
+    given one. `applies` says whether a point has any use for it, `where` says the same to
+    people.
     """
 
     kind: Kind
@@ -51,65 +97,75 @@ class Hyperparameter:
     applies: Callable[[Point], bool] = field(default=lambda _: True)
 
 
-OPTIMIZERS: Final[Mapping[str, str]] = {
-    "sgd": "stochastic gradient descent, with momentum when it is above 0",
-    "adam": "Adam (Kingma & Ba 2015); weight decay is added to the gradient",
-    "adamw": "Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
-}
-SCHEDULES: Final[Mapping[str, str]] = {
-    "constant": "the same rate throughout",
-    "step": "times step_factor every step_epochs epochs",
-    "cosine": "half a cosine down to 0 (Loshchilov & Hutter 2017, without restarts)",
-}
+def _only(key: str, *values: str) -> dict[str, Any]:
+    """Say that a hyperparameter applies for some values of another one."""
+    return {"where": f"{key} {', '.join(values)}", "applies": lambda point: point[key] in values}
+
+
+_MOVING: Final = tuple(name for name, known in AUGMENTATIONS.items() if known.moves)
 
 HYPERPARAMETERS: Final[Mapping[str, Hyperparameter]] = {
     "model": Hyperparameter(Model(), "the network", REQUIRED),
+    "init": Hyperparameter(
+        InitKind(), "where the first layers and their weights come from, if not by chance", None
+    ),
     "activation": Hyperparameter(
-        Choice(tuple(ACTIVATIONS), later=LATER_ACTIVATIONS),
+        HIDDEN_FUNCTION,
         "what hidden layers apply to their sums",
         "relu",
         where="models with hidden layers",
         applies=lambda point: bool(point["model"].uses_activation),
     ),
     "loss": Hyperparameter(
-        Choice(tuple(LOSSES), later=LATER_LOSSES), "what is minimised", "cross_entropy"
+        Loss(),
+        "what is minimised",
+        Follows("by task", lambda task, _: TASKS[task].loss),
     ),
-    "optimizer": Hyperparameter(
-        Choice(tuple(OPTIMIZERS), later=("rmsprop", "nesterov")), "how weights are updated", "sgd"
+    "output_activation": Hyperparameter(
+        Choice(tuple(OUTPUT_ACTIVATIONS)),
+        "what the loss applies to the network's outputs first",
+        Follows(
+            "by loss and task",
+            lambda task, point: default_output_activation(point["loss"], task),
+            keys=("loss",),
+        ),
     ),
+    "optimizer": Hyperparameter(Choice(tuple(OPTIMIZERS)), "how weights are updated", "sgd"),
     "lr": Hyperparameter(Number(above=0, maximum=1e4), "learning rate at its highest", REQUIRED),
     "momentum": Hyperparameter(
         Number(minimum=0, below=1),
         "share of the last update kept in the next",
-        0.0,
-        where="optimizer sgd",
-        applies=lambda point: point["optimizer"] == "sgd",
+        Follows(
+            "0.9 for nesterov, or else 0",
+            lambda _, point: 0.9 if point["optimizer"] == "nesterov" else 0.0,
+            keys=("optimizer",),
+        ),
+        **_only("optimizer", "sgd", "nesterov", "rmsprop"),
     ),
     "weight_decay": Hyperparameter(
         Number(minimum=0, maximum=1e4), "L2 penalty on every weight", 0.0
     ),
-    "schedule": Hyperparameter(
-        Choice(tuple(SCHEDULES), later=("one_cycle",)), "how the rate moves", "constant"
-    ),
+    "schedule": Hyperparameter(Choice(tuple(SCHEDULES)), "how the rate moves", "constant"),
     "warmup_epochs": Hyperparameter(
-        Number(minimum=0, maximum=100_000), "epochs of linear rise to lr, may be a fraction", 0.0
+        Number(minimum=0, maximum=100_000),
+        "epochs of linear rise to lr, may be a fraction",
+        0.0,
+        **_only("schedule", "constant", "step", "cosine"),
     ),
     "step_epochs": Hyperparameter(
         Integer(1, 100_000),
         "epochs between two drops of the rate",
         REQUIRED,
-        where="schedule step",
-        applies=lambda point: point["schedule"] == "step",
+        **_only("schedule", "step"),
     ),
     "step_factor": Hyperparameter(
         Number(above=0, maximum=1),
         "factor of each drop of the rate",
         0.1,
-        where="schedule step",
-        applies=lambda point: point["schedule"] == "step",
+        **_only("schedule", "step"),
     ),
     "epochs": Hyperparameter(Integer(1, 100_000), "passes over the training split", 10),
-    "batch_size": Hyperparameter(Integer(1, 1_000_000), "images of one step", 64),
+    "batch_size": Hyperparameter(Integer(1, 1_000_000), "examples of one step", 64),
     "dropout": Hyperparameter(
         Number(minimum=0, below=1),
         "share of units left out of a step",
@@ -117,7 +173,20 @@ HYPERPARAMETERS: Final[Mapping[str, Hyperparameter]] = {
         where="models with dropout layers",
         applies=lambda point: bool(point["model"].uses_dropout),
     ),
+    "augmentation": Hyperparameter(
+        Choice(tuple(AUGMENTATIONS)), "how training images are changed by chance", "none"
+    ),
+    "augmentation_pixels": Hyperparameter(
+        Integer(1, 4096),
+        "the farthest that images move, in each direction; an eighth of the shorter side "
+        "unless given",
+        LEFT_OPEN,
+        **_only("augmentation", *_MOVING),
+    ),
 }
+
+_BARE: Final = ("model", "activation", "loss", "optimizer", "schedule", "augmentation")
+"""Those whose values say by themselves what they are of."""
 
 
 def matches(key: str, wanted: Any, value: Any) -> bool:
@@ -130,11 +199,15 @@ def matches(key: str, wanted: Any, value: Any) -> bool:
 
 def scalar(key: str, value: Any) -> str | int | float | bool:
     """Give a value as it stands in tables and in MLflow."""
-    result: str | int | float | bool = value.label if key == "model" else value
+    if value is None:  # weights by chance
+        return "none"
+    result: str | int | float | bool = value.label if key in {"model", "init"} else value
     return result
 
 
 def describe(key: str, value: Any) -> str:
-    """Give a value as it stands in a variant's label: names bare, numbers with their key."""
+    """Give a value as it stands in a variant's label: most names bare, all else with its key."""
     shown = scalar(key, value)
-    return shown if isinstance(shown, str) else f"{key}={number_text(shown)}"
+    if not isinstance(shown, str):
+        return f"{key}={number_text(shown)}"
+    return shown if key in _BARE and shown != "none" else f"{key}={shown}"

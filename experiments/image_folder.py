@@ -12,12 +12,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from experiments.errors import DatasetError
 from experiments.printable import printable
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+_ORIENTATION: Final = 0x0112  # EXIF 2.32, section 4.6.4
+_QUARTER_TURNS: Final = frozenset({5, 6, 7, 8})
 _LAYOUT: Final = "an image folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
 
 
@@ -85,8 +90,42 @@ def list_images(folder: Path) -> FolderListing:
     )
 
 
+def common_size(folder: Path, listing: FolderListing) -> tuple[int, int]:
+    """Give the (height, width) of all images of a folder, read from their headers.
+
+    Raises:
+        DatasetError: A file is no image that can be read, or two are of different sizes.
+    """
+    first, *others = (*listing.train, *listing.test)
+    wanted = image_size(folder / first.path)
+    for image in others:
+        check_size(folder / image.path, image_size(folder / image.path), wanted=wanted)
+    return wanted
+
+
+def check_size(path: Path, size: tuple[int, int], *, wanted: tuple[int, int]) -> None:
+    """Refuse an image that is not of the size that all images of its folder must have.
+
+    Raises:
+        DatasetError: It is of another size.
+    """
+    if size != wanted:
+        raise DatasetError(
+            f"image_folder: {path} is {size[0]}x{size[1]}, but the first training image "
+            f"is {wanted[0]}x{wanted[1]}; give image_size to bring all images to one size"
+        )
+
+
+def is_turned(image: "Image.Image") -> bool:
+    """Say whether an image's EXIF data has it shown turned by a quarter.
+
+    Looks only at what stands before the pixels, so an open file is not read any further.
+    """
+    return "exif" in image.info and image.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
+
+
 def image_size(path: Path) -> tuple[int, int]:
-    """Read an image's (height, width) from its header.
+    """Read an image's (height, width), as it is shown, from its header.
 
     Raises:
         DatasetError: The file is no image that can be read.
@@ -95,7 +134,8 @@ def image_size(path: Path) -> tuple[int, int]:
 
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            size = (image.height, image.width)
+            return size[::-1] if is_turned(image) else size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"image_folder: {path} cannot be read as an image: {error}") from error
 
@@ -108,7 +148,7 @@ def folder_digest(
     Raises:
         DatasetError: A file cannot be read.
     """
-    digest = hashlib.sha256(f"image_folder 1 {image_size}\n".encode())
+    digest = hashlib.sha256(f"image_folder 2 {image_size}\n".encode())
     for image in sorted((*listing.train, *listing.test), key=lambda image: image.path):
         try:
             content = (folder / image.path).read_bytes()

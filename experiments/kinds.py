@@ -28,16 +28,30 @@ INVALID: Final = _Invalid()
 """What a kind gives for a node in which it found a fault."""
 
 
-class Faults:
-    """The faults found so far in one spec."""
+MAX_FAULTS: Final = 100
+"""The most that one report lists."""
+_LONGEST_NAME: Final = 200
 
-    def __init__(self, source: str) -> None:
+
+class Faults:
+    """The faults found so far in one spec.
+
+    The one after `limit` ends the reading (by `SpecError`): nobody mends more at a time, and
+    looking up what each was meant to be takes long. None is for a reading that may fail.
+    """
+
+    def __init__(self, source: str, *, limit: int | None = MAX_FAULTS) -> None:
         self.source = source
+        self._limit = limit
         self._found: list[Fault] = []
+
+    def aside(self) -> "Faults":
+        """Give a collection of its own for a reading that may fail, as another form may fit."""
+        return Faults(self.source, limit=None)
 
     def add(self, node: Any, path: str, message: str) -> _Invalid:
         """Note a fault at a node (or entry) and give `INVALID` for its value."""
-        self._found.append(Fault(self.source, node.position, path, message))
+        self._note(Fault(self.source, node.position, path, message))
         return INVALID
 
     def add_once(self, node: Any | None, path: str, message: str) -> None:
@@ -45,7 +59,13 @@ class Faults:
         position = None if node is None else node.position
         fault = Fault(self.source, position, path, message)
         if fault not in self._found:
-            self._found.append(fault)
+            self._note(fault)
+
+    def _note(self, fault: Fault) -> None:
+        self._found.append(fault)
+        if len(self._found) == self._limit:
+            message = f"only the first {self._limit} faults are listed; there may be more"
+            raise SpecError([*self._found, Fault(self.source, fault.position, "", message)])
 
     def __bool__(self) -> bool:
         """Say whether any fault was found."""
@@ -75,6 +95,8 @@ def show(node: Node) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant (empty when none comes close)."""
+    if len(name) > _LONGEST_NAME:
+        return ""  # comparing takes long, and this was none
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -210,7 +232,7 @@ class Text(Kind):
     @property
     def what(self) -> str:
         """Name the allowed values."""
-        return f"a text of at most {self.max_length} characters"
+        return f"a text of at most {self.max_length} characters, none of them for control"
 
     def read(self, node: Node, path: str, faults: Faults) -> Any:
         """Read a text."""

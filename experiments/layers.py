@@ -1,8 +1,10 @@
 """Layers as data: each knows its shapes, parameters and cost by arithmetic, without torch.
 
-Adding a layer means one record here (or in `window_layers.py`, if it slides a window over
-an image), its torch form in `workers/modules.py`, and its name in `layer_language.py`.
-Shapes exclude the batch: `(C, H, W)` or `(F,)`.
+Here are the layers that take any place in a network. Those with units or windows of their
+own are in `unit_layers.py`, `window_layers.py` and `upsampling_layers.py`, layers made of
+layers in `blocks.py`, and the joins of a graph in `joins.py`. Adding a layer means one
+record in one of them, its torch form in `workers/modules.py`, and its name in
+`layer_language.py`. Shapes exclude the batch: `(C, H, W)` or `(F,)`.
 """
 
 import dataclasses
@@ -11,12 +13,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from experiments.activations import ACTIVATIONS, LATER_ACTIVATIONS
+from experiments.activations import ACTIVATIONS, FUNCTION
 from experiments.geometry import POINT, Shape, ShapeError, Window, shape_text
-from experiments.kinds import Choice, Flag, Integer, Number
+from experiments.image_shape import ImageDimensions, ImageShape
+from experiments.kinds import Flag, Integer, Number
 
 MAX_UNITS: Final = 10_000_000
 """The most channels or features that a layer may ask for."""
+
+FLOAT32_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +29,25 @@ class Measure:
     """What a layer makes of an input shape.
 
     `parameters` counts what is learned. `multiply_adds` counts the products of
-    convolutions and linear layers for one example; biases, activations, pooling and
-    normalisation cost next to nothing beside them and count 0.
+    convolutions and linear layers for one example; biases, activations, pooling,
+    upsampling and normalisation cost next to nothing beside them and count 0.
+    `kept_bytes` is the memory that the layer takes for one example while training, in
+    float32, where that is not its output's: nothing for another view of the input, all
+    inner outputs for a block.
     """
 
     output_shape: Shape
     parameters: int = 0
     multiply_adds: int = 0
     window: Window = POINT
+    kept_bytes: int | None = None
+
+    @property
+    def activation_bytes(self) -> int:
+        """Give the memory of one example's output in float32, inner layers' included."""
+        if self.kept_bytes is not None:
+            return self.kept_bytes
+        return FLOAT32_BYTES * math.prod(self.output_shape)
 
 
 class Layer(ABC):
@@ -75,7 +91,7 @@ class Layer(ABC):
         `SEMANTICS_VERSION`.
         """
         options = {
-            field.name: _plain(getattr(self, field.name))
+            field.name: plain(getattr(self, field.name))
             for field in dataclasses.fields(self)  # type: ignore[arg-type]  # all are records
             if getattr(self, field.name) != field.default
         }
@@ -112,11 +128,11 @@ class Linear(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Activation(Layer):
-    """A pointwise activation function of `activations.ACTIVATIONS`."""
+    """An activation function of `activations.ACTIVATIONS`."""
 
     kind: ClassVar[str] = "activation"
 
-    name: Annotated[str, Choice(tuple(ACTIVATIONS), later=LATER_ACTIVATIONS), "which function"]
+    name: Annotated[str, FUNCTION, "which function"]
     alpha: Annotated[
         float | None, Number(minimum=0), "option of leaky_relu (slope) and elu (floor)"
     ] = None
@@ -185,62 +201,42 @@ class Flatten(Layer):
 
     def measure(self, input_shape: Shape) -> Measure:
         """Keep the number of elements; the vector as a whole sees the whole image."""
-        window = Window((input_shape[1], input_shape[2])) if len(input_shape) == 3 else POINT
-        return Measure((math.prod(input_shape),), window=window)
+        return Measure((math.prod(input_shape),), window=whole(input_shape), kept_bytes=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Residual(Layer):
-    """Adds what `body` computes to what `shortcut` passes on (nothing: the input itself).
+class Reshape(Layer):
+    """Gives the same numbers another shape: flatten undone."""
 
-    Source: He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.
-    """
+    kind: ClassVar[str] = "reshape"
 
-    kind: ClassVar[str] = "residual"
-
-    body: tuple[Layer, ...]
-    shortcut: tuple[Layer, ...] = ()
+    shape: Annotated[ImageShape, ImageDimensions(MAX_UNITS), "[channels, height, width]"]
 
     @property
-    def branches(self) -> tuple[tuple[str, tuple[Layer, ...]], ...]:
-        """Give both branches with their names."""
-        return (("body", self.body), ("shortcut", self.shortcut))
+    def text(self) -> str:
+        """Describe the layer: `reshape 1x28x28`."""
+        return f"{self.kind} {shape_text(self.shape)}"
 
     def measure(self, input_shape: Shape) -> Measure:
-        """Sum up both branches. The window is that of the addition: a point."""
-        ends, parameters, multiply_adds = [], 0, 0
-        for _, layers in self.branches:
-            shape = input_shape
-            for layer in layers:
-                measure = layer.measure(shape)
-                shape = measure.output_shape
-                parameters += measure.parameters
-                multiply_adds += measure.multiply_adds
-            ends.append(shape)
-        return Measure(self.sum_shape(*ends), parameters, multiply_adds)
-
-    def sum_shape(self, body_shape: Shape, shortcut_shape: Shape) -> Shape:
-        """Give the shape of the sum of both branches' outputs.
-
-        Raises:
-            ShapeError: The two differ.
-        """
-        if body_shape != shortcut_shape:
+        """Keep the number of elements."""
+        if math.prod(input_shape) != math.prod(self.shape):
             raise ShapeError(
-                f"residual cannot add its body's {shape_text(body_shape)} "
-                f"to its shortcut's {shape_text(shortcut_shape)}"
+                f"{self.text} needs {math.prod(self.shape)} numbers, got "
+                f"{math.prod(input_shape)} in {shape_text(input_shape)}"
             )
-        return body_shape
+        return Measure(self.shape, window=whole(input_shape), kept_bytes=0)
 
     def to_data(self) -> Any:
-        """Write both branches; the shortcut is left out where it passes the input on."""
-        options = {
-            name: [layer.to_data() for layer in layers] for name, layers in self.branches if layers
-        }
-        return {self.kind: options}
+        """Write all three numbers, equal or not."""
+        return {self.kind: {"shape": list(self.shape)}}
 
 
-def _plain(value: Any) -> Any:
+def whole(shape: Shape) -> Window:
+    """Give the window that covers a whole image; of a vector, a point."""
+    return Window((shape[1], shape[2])) if len(shape) == 3 else POINT
+
+
+def plain(value: Any) -> Any:
     """Give an option's value as JSON has it; a square size is one number."""
     if isinstance(value, tuple):
         return value[0] if len(set(value)) == 1 else list(value)

@@ -4,12 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import zoo
+from experiments import named_architectures, zoo
 from experiments.compound_kinds import Either
 from experiments.fields import fields_of
 from experiments.kinds import INVALID, Faults, nearest, show
+from experiments.networks.named import NamedArchitecture
 from experiments.source import Entry, Node, join
-from experiments.zoo import ModelChoice, NamedArchitecture
+from experiments.zoo import ModelChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def read_model_pattern(node: Node, path: str, faults: Faults, *, own: Collection
         return faults.add(node, path, message)
     options = Node("mapping", tuple(e for e in node.value if e.key != "name"), node.position)
     if "name" not in node.entries():
-        known = tuple(zoo.models().values())
+        known = (*zoo.models().values(), named_architectures.any_of_torchvision())
         return _with_options(None, options.value, known, path, faults)
     name = node.entries()["name"].value
     return _read_named(name, options, path, faults, own)
@@ -58,16 +59,17 @@ def read_model_pattern(node: Node, path: str, faults: Faults, *, own: Collection
 def _read_named(name: Node, options: Node, path: str, faults: Faults, own: Collection[str]) -> Any:
     if not isinstance(name.value, str):
         return faults.add(name, path, f"must be a text, got {show(name)}")
-    if zoo.is_named(name.value):
-        resolved = zoo.resolve_name(name, options, path, faults)
-        if resolved is INVALID:
-            return INVALID
+    resolved = zoo.resolve_name(name, options, path, faults)
+    if resolved is INVALID:
+        return INVALID
+    if resolved is not None:
         named, options = resolved
         return _with_options(named.name, options.value, (named,), path, faults)
     if name.value in own:
         return _with_options(name.value, options.value, (), path, faults)
-    meant = nearest(name.value, (*zoo.known_names(), *own))
-    known = ", ".join((*zoo.models(), *sorted(set(own) - set(zoo.known_names()))))
+    names = named_architectures.known_names()
+    meant = nearest(name.value, (*names, *own))
+    known = ", ".join((*zoo.models(), "torchvision/<name>", *sorted(set(own) - set(names))))
     return faults.add(name, path, f"unknown model {name.value!r}{meant}; known models: {known}")
 
 

@@ -6,21 +6,17 @@ out every character that is none to look at.
 
 import unicodedata
 
-_STEERING = frozenset({"Cc", "Cf", "Cs"})
-"""Unicode categories: control, format (direction changes among them), surrogates."""
-
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Write control, format and surrogate characters as `\x1b`, `\u202e` or `\U000e0001`.
+    r"""Write characters without a sign as `\x1b`, `\u202e` or `\U000e0001`; spaces stay.
 
-    `keep` names those that stay as they are, such as a line break in a text of several lines.
+    They are controls, changes of direction, line separators, surrogates, and what Unicode has
+    not assigned. `keep` names those that stay as they are, such as a line break in a text of several lines.
     """
     if text.isprintable():
         return text
     return "".join(
-        _escaped(character)
-        if unicodedata.category(character) in _STEERING and character not in keep
-        else character
+        character if _has_sign(character) or character in keep else _escaped(character)
         for character in text
     )
 
@@ -28,6 +24,10 @@ def printable(text: str, *, keep: str = "") -> str:
 def number_text(value: float) -> str:
     """Write a number shortly and so that different ones differ: `1`, `0.1`, `0.0005`, `1e-05`."""
     return repr(value).removesuffix(".0")
+
+
+def _has_sign(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def _escaped(character: str) -> str:

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Final, Protocol
 
 from experiments.architecture import Architecture
 from experiments.compound_kinds import ListOf, Nullable
+from experiments.cost import Work
 from experiments.kinds import Choice, Duration, Integer, Number
 from experiments.states import FailureKind
+from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 
 MAX_CONFUSION_CLASSES: Final = 100
 
@@ -44,13 +46,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What an experiment is judged by: a validation metric, its goal, and which epoch counts."""
+    """What an experiment is judged by: a validation metric, its goal, and which epoch counts.
 
-    metric: Annotated[
-        str, Choice(("val/accuracy", "val/loss")), "what is compared, on the validation split"
-    ] = "val/accuracy"
+    The defaults are those of classification; `Objective.of` gives a task's.
+    """
+
+    metric: Annotated[str, Choice(OBJECTIVES), "what is compared, on the validation split"] = (
+        "val/accuracy"
+    )
     goal: Annotated[str, Choice(("maximize", "minimize")), "which way is better"] = "maximize"
     select: Annotated[str, Choice(("best", "last")), "which epoch of a trial counts"] = "best"
+
+    @classmethod
+    def of(cls, task: str) -> "Objective":
+        """Give what a task is judged by unless a spec says otherwise."""
+        metric = TASKS[task].objectives[0]
+        return cls(metric, natural_goal(metric))
 
     def improves(self, value: float, best: float | None) -> bool:
         """Say whether `value` beats `best` (the first value always does; ties never do)."""
@@ -195,7 +206,8 @@ class Trial:
     """A variant with a seed: the unit that is queued, counted and recorded.
 
     `variant` is the variant's label, unique in its experiment. `params` are the
-    hyperparameters as scalars, for tables and MLflow; `config` decides the numbers.
+    hyperparameters as scalars, for tables and MLflow; `config` decides the numbers, `work`
+    says what it takes to get them.
     """
 
     id: str
@@ -205,6 +217,7 @@ class Trial:
     params: Mapping[str, str | int | float | bool]
     config: TrialConfig
     content_key: str
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)

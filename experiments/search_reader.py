@@ -19,6 +19,7 @@ from experiments.search_space import (
     Inclusion,
     SearchSpace,
     Setting,
+    read_by,
     value_key,
 )
 from experiments.source import Entry, Node, join
@@ -166,7 +167,7 @@ class _Reader:
         waiting = list(placed)
         while waiting:
             unplaced = {key for item in waiting for key in item.axis.keys}
-            ready = [item for item in waiting if not set(item.axis.when or ()) & unplaced]
+            ready = [item for item in waiting if not read_by(item.axis.when) & unplaced]
             if not ready:
                 for item in waiting:
                     message = "the conditions of " + ", ".join(sorted(unplaced)) + " go in a circle"
@@ -327,7 +328,7 @@ def search_space_schema() -> dict[str, Schema]:
     def some(schema: Schema) -> Schema:
         return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
 
-    anything: Schema = {"type": ["string", "number", "boolean", "array", "object"]}
+    anything: Schema = {"type": ["string", "number", "boolean", "array", "object", "null"]}
     condition = mapping(dict.fromkeys(one, anything), "hyperparameters and the values they match")
     axes = {
         name: {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.fields import REQUIRED
-from experiments.hyperparameters import HYPERPARAMETERS, describe, matches
+from experiments.hyperparameters import HYPERPARAMETERS, LEFT_OPEN, Follows, describe, matches
 from experiments.kinds import Faults
 from experiments.source import Node
 
@@ -123,8 +123,8 @@ class _Candidate:
         return None if self.inclusion is None else self.inclusion.label
 
 
-def expand(space: SearchSpace, faults: Faults) -> Expansion:
-    """Give every variant once, in the order of the spec.
+def expand(space: SearchSpace, faults: Faults, *, task: str) -> Expansion:
+    """Give every variant once, in the order of the spec; some defaults are the task's.
 
     A hyperparameter that does not apply (momentum under adam) is no part of a variant, so
     points that differ in nothing else are merged. Points without a required value are faults.
@@ -134,7 +134,7 @@ def expand(space: SearchSpace, faults: Faults) -> Expansion:
     num_merged = 0
     unused = {exclusion.text for exclusion in space.exclude}
     idle = {axis.keys: axis for axis in space.axes if axis.when is not None}
-    for candidate in _candidates(space, faults, idle):
+    for candidate in _candidates(space, faults, idle, task):
         key = _key(candidate.settings)
         hit = next((e for e in space.exclude if _holds(e.condition, candidate.settings)), None)
         if hit is not None and candidate.inclusion is None:
@@ -175,46 +175,55 @@ def _merged(kept: _Candidate, other: _Candidate, faults: Faults) -> _Candidate:
 
 
 def _candidates(
-    space: SearchSpace, faults: Faults, idle: dict[tuple[str, ...], Axis]
+    space: SearchSpace, faults: Faults, idle: dict[tuple[str, ...], Axis], task: str
 ) -> Iterator[_Candidate]:
     """Give all points in order; conditional axes whose condition holds leave `idle`."""
     ordered = _by_dependency(space.axes)
-    for settings in _product(ordered, dict(space.defaults), idle):
-        complete = _complete(settings, faults)
+    for settings in _product(ordered, dict(space.defaults), idle, task):
+        complete = _complete(settings, faults, task)
         if complete is not None:
             yield _Candidate(complete)
     for inclusion in space.include:
-        complete = _complete({**space.defaults, **inclusion.settings}, faults, inclusion)
+        complete = _complete({**space.defaults, **inclusion.settings}, faults, task, inclusion)
         if complete is not None:
             yield _Candidate(complete, inclusion)
 
 
 def _by_dependency(axes: Sequence[Axis]) -> list[Axis]:
-    """Put each conditional axis after those its condition reads (cycles are refused earlier)."""
+    """Put each conditional axis after those its condition reads (circles are refused earlier)."""
     ordered: list[Axis] = []
     waiting = list(axes)
     while waiting:
         unplaced = {key for axis in waiting for key in axis.keys}
-        ready = next(axis for axis in waiting if not (set(axis.when or ()) & unplaced))
+        ready = next(axis for axis in waiting if not read_by(axis.when) & unplaced)
         ordered.append(ready)
         waiting.remove(ready)
     return ordered
 
 
+def read_by(condition: Condition | None) -> set[str]:
+    """Name the hyperparameters that decide a condition, by a default of theirs too."""
+    keys = set(condition or ())
+    for key in tuple(keys):
+        default = HYPERPARAMETERS[key].default
+        keys.update(default.keys if isinstance(default, Follows) else ())
+    return keys
+
+
 def _product(
-    axes: Sequence[Axis], settings: Settings, idle: dict[tuple[str, ...], Axis]
+    axes: Sequence[Axis], settings: Settings, idle: dict[tuple[str, ...], Axis], task: str
 ) -> Iterator[Settings]:
     if not axes:
         yield settings
         return
     axis, rest = axes[0], axes[1:]
     if axis.when is not None:
-        if not _holds(axis.when, _with_defaults(settings)):
-            yield from _product(rest, settings, idle)
+        if not _holds(axis.when, _with_defaults(settings, task)):
+            yield from _product(rest, settings, idle, task)
             return
         idle.pop(axis.keys, None)
     for point in axis.points:
-        yield from _product(rest, {**settings, **point}, idle)
+        yield from _product(rest, {**settings, **point}, idle, task)
 
 
 def _holds(condition: Condition, settings: Settings) -> bool:
@@ -224,26 +233,32 @@ def _holds(condition: Condition, settings: Settings) -> bool:
     )
 
 
-def _with_defaults(settings: Settings) -> dict[str, Setting]:
-    built_in = {
-        name: Setting(parameter.default)
-        for name, parameter in HYPERPARAMETERS.items()
-        if parameter.default is not REQUIRED
-    }
-    return {**built_in, **settings}
+def _with_defaults(settings: Settings, task: str) -> dict[str, Setting]:
+    """Add the built-in defaults; those that follow from others stand after them in the table."""
+    full = dict(settings)
+    point = {name: setting.value for name, setting in settings.items()}
+    for name, parameter in HYPERPARAMETERS.items():
+        default = parameter.default
+        if name in full or default is REQUIRED or default is LEFT_OPEN:
+            continue
+        point[name] = default.value(task, point) if isinstance(default, Follows) else default
+        full[name] = Setting(point[name])
+    return full
 
 
 def _complete(
-    settings: Settings, faults: Faults, inclusion: Inclusion | None = None
+    settings: Settings, faults: Faults, task: str, inclusion: Inclusion | None = None
 ) -> dict[str, Setting] | None:
     """Fill in defaults and leave out what does not apply; None when something is missing."""
-    full = _with_defaults(settings)
+    full = _with_defaults(settings, task)
     if "model" not in full:
         _missing("model", faults, inclusion)
         return None
     point = {name: setting.value for name, setting in full.items()}
     result = {}
     for name, parameter in HYPERPARAMETERS.items():
+        if name not in full and parameter.default is LEFT_OPEN:
+            continue
         if not parameter.applies(point):
             continue
         if name not in full:
@@ -269,12 +284,17 @@ def value_key(value: Any) -> Any:
 def _varying(settings: Sequence[Settings]) -> tuple[str, ...]:
     """Name the hyperparameters with several values.
 
-    Whether one applies follows from the others, so its absence needs no mention.
+    Whether one applies follows from the others, so its absence needs no mention; nor does
+    a default that follows from others, unless it is set aside somewhere.
     """
     return tuple(
         name
-        for name in HYPERPARAMETERS
+        for name, parameter in HYPERPARAMETERS.items()
         if len({value_key(s[name].value) for s in settings if name in s}) > 1
+        and not (
+            isinstance(parameter.default, Follows)
+            and all(s[name].node is None for s in settings if name in s)
+        )
     )
 
 

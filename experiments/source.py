@@ -1,12 +1,17 @@
 """A spec's values, each knowing its line and column: scalars, lists and mappings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from experiments.errors import Fault, Position, SpecError
 
 MAX_DEPTH: Final = 50
+MAX_VALUES: Final = 50_000
+MAX_KEY_LENGTH: Final = 200
+MAX_DIGITS: Final = 300
+"""Of an integer; longer ones are no numbers that anybody means."""
+_TOO_LARGE: Final = 10**MAX_DIGITS
 
 Scalar = None | bool | int | float | str
 
@@ -63,22 +68,47 @@ def from_values(value: Any, *, source: str = "spec") -> Node:
     Raises:
         SpecError: A value is no scalar, list or mapping with text keys.
     """
-    return _wrap(value, source, "", 0)
+    return _Wrapper(source).wrap(value, "", depth=0)
 
 
-def _wrap(value: Any, source: str, path: str, depth: int) -> Node:
-    if depth > MAX_DEPTH:
-        raise SpecError([Fault(source, None, path, f"nested deeper than {MAX_DEPTH} levels")])
-    if value is None or isinstance(value, bool | int | float | str):
-        return Node("scalar", value, None)
-    if isinstance(value, Mapping):
-        entries = []
-        for key, item in value.items():
+class _Wrapper:
+    """Makes nodes of values; the first one that a spec may not contain ends it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._num_values = 0
+
+    def wrap(self, value: Any, path: str, *, depth: int) -> Node:
+        self._num_values += 1
+        if depth > MAX_DEPTH:
+            raise self._error(path, f"nested deeper than {MAX_DEPTH} levels")
+        if self._num_values > MAX_VALUES:
+            raise self._error(path, f"a spec holds at most {MAX_VALUES} values")
+        if isinstance(value, int) and not -_TOO_LARGE < value < _TOO_LARGE:
+            raise self._error(path, f"an integer has at most {MAX_DIGITS} digits")
+        if value is None or isinstance(value, bool | int | float | str):
+            return Node("scalar", value, None)
+        if isinstance(value, Mapping):
+            return Node("mapping", tuple(self._entries(value, path, depth)), None)
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+            items = (self.wrap(v, f"{path}[{i}]", depth=depth + 1) for i, v in enumerate(value))
+            return Node("list", tuple(items), None)
+        raise self._error(path, f"a spec holds plain data, got {value!r}")
+
+    def _entries(self, values: Mapping[Any, Any], path: str, depth: int) -> Iterator[Entry]:
+        for key, item in values.items():
             if not isinstance(key, str):
-                raise SpecError([Fault(source, None, path, f"keys are text, got {key!r}")])
-            entries.append(Entry(key, _wrap(item, source, join(path, key), depth + 1), None))
-        return Node("mapping", tuple(entries), None)
-    if isinstance(value, Sequence):
-        items = (_wrap(item, source, f"{path}[{i}]", depth + 1) for i, item in enumerate(value))
-        return Node("list", tuple(items), None)
-    raise SpecError([Fault(source, None, path, f"a spec holds plain data, got {value!r}")])
+                raise self._error(path, f"keys are text, got {key!r}")
+            if (message := key_fault(key)) is not None:
+                raise self._error(path, message)
+            yield Entry(key, self.wrap(item, join(path, key), depth=depth + 1), None)
+
+    def _error(self, path: str, message: str) -> SpecError:
+        return SpecError([Fault(self._source, None, path, message)])
+
+
+def key_fault(key: str) -> str | None:
+    """Say what is wrong with a key as such, None where nothing is."""
+    if len(key) <= MAX_KEY_LENGTH:
+        return None
+    return f"a key has at most {MAX_KEY_LENGTH} characters, got {len(key)}"

@@ -6,11 +6,10 @@ name, never ignored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from experiments.compatibility import LATER_TASKS, TASKS
 from experiments.compound_kinds import Either, ListOf, MapOf
 from experiments.data_reader import MAX_SEED, Data, DataSpec
 from experiments.errors import NotFoundError
@@ -38,6 +37,7 @@ from experiments.search_reader import (
 )
 from experiments.search_space import SearchSpace
 from experiments.source import Node, from_values, join
+from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 from experiments.yaml_text import parse
 
 MAX_SEEDS: Final = 10_000
@@ -83,8 +83,28 @@ class Spec:
     checkpoints: CheckpointPolicy
 
 
+@dataclass(frozen=True, slots=True)
+class _Metric(Choice):
+    """One of a task's metrics."""
+
+    task: str | None = None
+
+    def read(self, node: Node, path: str, faults: Faults) -> Any:
+        if node.value in OBJECTIVES and node.value not in self.names:
+            known = ", ".join(map(str, self.names))
+            message = f"{node.value} is not measured for the task {self.task}; it has {known}"
+            return faults.add(node, path, message)
+        return Choice.read(self, node, path, faults)
+
+
+@dataclass(frozen=True, slots=True)
 class _Objective(Kind):
-    """Metric, goal and selection; the goal follows from the metric."""
+    """Metric, goal and selection; the goal follows from the metric, the metrics from the task.
+
+    Without a task, as the spec names none that there is, any task's metrics will do.
+    """
+
+    task: str | None = None
 
     @property
     def what(self) -> str:
@@ -93,11 +113,14 @@ class _Objective(Kind):
     def read(self, node: Node, path: str, faults: Faults) -> Any:
         if node.kind != "mapping":
             return self._refuse(node, path, faults)
-        values = read_fields(node, path, faults, fields_of(Objective))
+        fields = dict(fields_of(Objective))
+        known = OBJECTIVES if self.task is None else TASKS[self.task].objectives
+        fields["metric"] = replace(fields["metric"], kind=_Metric(known, task=self.task))
+        values = read_fields(node, path, faults, fields)
         if values is None:
             return INVALID
-        metric = values.get("metric", Objective().metric)
-        natural = "minimize" if metric.endswith("/loss") else "maximize"
+        metric = values.setdefault("metric", known[0])
+        natural = natural_goal(metric)
         if values.setdefault("goal", natural) != natural:
             place = node.entries()["goal"].value
             return faults.add(
@@ -159,6 +182,7 @@ class _Seeds(Kind):
         return {"anyOf": [Integer(1, MAX_SEEDS).schema(), seeds]}
 
 
+_DEFAULT_TASK: Final = "classification"
 _TAG_VALUE: Final = Either((Text(max_length=1000), Integer(), Number(), Flag()))
 _VERSION: Final = 1
 
@@ -167,9 +191,9 @@ _FIELDS: Final[Mapping[str, Field]] = {
     "name": Field(Name(), "names the experiment in commands, tables and MLflow"),
     "description": Field(Text(max_length=10_000, multiline=True), "the question it asks", ""),
     "tags": Field(MapOf(_TAG_VALUE), "free labels, copied to MLflow", {}),
-    "task": Field(Choice(TASKS, later=LATER_TASKS), "what the network is to do", TASKS[0]),
-    "data": Field(Data(), "the images", None),
-    "objective": Field(_Objective(), "what variants are judged by", Objective()),
+    "task": Field(Choice(tuple(TASKS)), "what the network is to do", _DEFAULT_TASK),
+    "data": Field(Data(), "the examples", None),
+    "objective": Field(_Objective(), "what variants are judged by", None),
     "search": Field(Record(_Search, later=("trials",)), "how variants are chosen", _Search()),
     "seeds": Field(_Seeds(), "how many trainings of each variant, or their seeds", (0,)),
     "early_stop": Field(
@@ -222,11 +246,19 @@ def _read(root: Node, *, name: str, text: str) -> Spec:
                 entry, key, f"unknown key {key!r}{nearest(key, known)}; known keys: {listed}"
             )
     plain_entries = tuple(entry for entry in root.value if entry.key in _FIELDS)
-    values = read_fields(Node("mapping", plain_entries, root.position), "", faults, _FIELDS)
+    fields = {**_FIELDS, "objective": replace(_FIELDS["objective"], kind=_Objective(_task(root)))}
+    values = read_fields(Node("mapping", plain_entries, root.position), "", faults, fields)
     space = read_search_space(entries, faults)
     faults.raise_any()
     assert values is not None
     return _spec(root, values, space, name=name, text=text)
+
+
+def _task(root: Node) -> str | None:
+    """Give the task of a spec, None where it names none that there is."""
+    entry = root.entries().get("task")
+    said = _DEFAULT_TASK if entry is None else entry.value.value
+    return said if isinstance(said, str) and said in TASKS else None
 
 
 def _spec(
@@ -247,7 +279,7 @@ def _spec(
         tags={key: _tag(value) for key, value in get("tags").items()},
         task=get("task"),
         data=data,
-        objective=get("objective"),
+        objective=get("objective") or Objective.of(get("task")),
         space=space,
         seeds=get("seeds"),
         resources=get("resources"),

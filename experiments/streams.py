@@ -1,14 +1,14 @@
 """Seeds by name: what is random in a trial, and from where each purpose draws.
 
-Initial weights, the order of the data and dropout each have a stream of their own, and the
-last two a new one for every epoch. So a trial gives the same numbers alone, after another
-one on the same worker, or resumed at the start of an epoch.
+Initial weights, the order of the data, augmentation and dropout each have a stream of their
+own, and all but the first a new one for every epoch. So a trial gives the same numbers alone,
+after another one on the same worker, or resumed at the start of an epoch.
 """
 
 import hashlib
 from typing import Final
 
-PURPOSES: Final = frozenset({"weights", "order", "dropout"})
+PURPOSES: Final = frozenset({"weights", "order", "dropout", "augmentation"})
 
 
 def stream_seed(seed: int, purpose: str, *parts: int) -> int:

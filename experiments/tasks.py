@@ -47,7 +47,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "mae": Metric("mean absolute error", "mean |y - t|", MINIMIZE),
     "r2": Metric(
         "share of the targets' variance that is explained; the mean over the targets, leaving "
-        "out those that never change",
+        "out those that never change (0 where none does)",
         "1 - sum (y - t)^2 / sum (t - mean t)^2",
         MAXIMIZE,
     ),
@@ -116,7 +116,7 @@ TASKS: Final[Mapping[str, Task]] = {
         loss="binary_cross_entropy",
     ),
     "regression": Task(
-        "real numbers for each example",
+        "real numbers for each example, learned in their own units (not standardised)",
         target="values",
         metrics=("rmse", "mae", "r2"),
         train_metrics=("rmse",),
@@ -137,6 +137,11 @@ TASKS: Final[Mapping[str, Task]] = {
         loss="cross_entropy",
     ),
 }
+
+OBJECTIVES: Final = tuple(
+    dict.fromkeys(objective for task in TASKS.values() for objective in task.objectives)
+)
+"""What some task's objective may be."""
 
 
 def natural_goal(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""The layers that slide a window over an image: convolution and pooling.
+"""The layers that slide a window over an image: convolution, shared or not, and pooling.
 
 Their sizes follow torch's arithmetic: a window that does not fit whole is left out (no
 `ceil_mode`).
@@ -68,14 +68,14 @@ class Conv2d(Layer):
 
     def measure(self, input_shape: Shape) -> Measure:
         """Count `(F F Ci / groups + 1) Co` parameters, a filter's products at every place."""
-        channels, size = _image(self, input_shape)
+        channels, _ = image_of(self, input_shape)
         if channels % self.groups:
             raise ShapeError(
                 f"{self.text} needs input channels that {self.groups} divides, "
                 f"got {shape_text(input_shape)}"
             )
         window = Window(self.kernel_size, self.stride, self.border, self.dilation)
-        output_size = _slide(self, window, size, input_shape)
+        output_size = slide(self, input_shape, window=window)
         weights = self.out_channels * (channels // self.groups) * math.prod(self.kernel_size)
         return Measure(
             (self.out_channels, *output_size),
@@ -94,6 +94,38 @@ class Conv2d(Layer):
                 "give the padding in pixels"
             )
         return height // 2, width // 2
+
+
+@dataclass(frozen=True, slots=True)
+class LocallyConnected2d(Layer):
+    """A convolution whose places share no weights: each has filters and constants of its own."""
+
+    kind: ClassVar[str] = "locally_connected2d"
+
+    out_channels: Annotated[int, Integer(1, MAX_UNITS), "number of filters at each place"]
+    kernel_size: Annotated[Size, Pair(), "height and width of a filter, in pixels"]
+    stride: Annotated[Size, Pair(), "pixels from one place to the next"] = (1, 1)
+    bias: Annotated[bool, Flag(), "whether each filter of each place adds a constant"] = True
+
+    @property
+    def text(self) -> str:
+        """Describe the layer: `locally_connected2d 16 3x3, stride 2x2`."""
+        stride = f", stride {shape_text(self.stride)}" if self.stride != (1, 1) else ""
+        return f"{self.kind} {self.out_channels} {shape_text(self.kernel_size)}{stride}"
+
+    def measure(self, input_shape: Shape) -> Measure:
+        """Count `(F F Ci + 1) Co` parameters for every place, each product once."""
+        channels, _ = image_of(self, input_shape)
+        window = Window(self.kernel_size, self.stride)
+        output_shape = (self.out_channels, *slide(self, input_shape, window=window))
+        num_outputs = math.prod(output_shape)
+        weights = num_outputs * channels * math.prod(self.kernel_size)
+        return Measure(
+            output_shape,
+            parameters=weights + num_outputs * self.bias,
+            multiply_adds=weights,
+            window=window,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +163,9 @@ class _Pool2d(Layer):
 
     def measure(self, input_shape: Shape) -> Measure:
         """Keep the channels, shrink the image."""
-        channels, size = _image(self, input_shape)
+        channels, _ = image_of(self, input_shape)
         window = Window(self.kernel_size, self.step, self.padding)
-        return Measure((channels, *_slide(self, window, size, input_shape)), window=window)
+        return Measure((channels, *slide(self, input_shape, window=window)), window=window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +197,19 @@ class AdaptiveAvgPool2d(Layer):
 
     def measure(self, input_shape: Shape) -> Measure:
         """Keep the channels; the window is the largest of the grid."""
-        channels, (height, width) = _image(self, input_shape)
+        channels, (height, width) = image_of(self, input_shape)
         out_h, out_w = self.output_size
         kernel = (_largest_part(height, out_h), _largest_part(width, out_w))
         stride = (max(1, height // out_h), max(1, width // out_w))
         return Measure((channels, out_h, out_w), window=Window(kernel, stride))
 
 
-def _image(layer: Layer, input_shape: Shape) -> tuple[int, Size]:
-    """Split an image's shape into channels and size."""
+def image_of(layer: Layer, input_shape: Shape) -> tuple[int, Size]:
+    """Split an image's shape into channels and size.
+
+    Raises:
+        ShapeError: It is the shape of a vector.
+    """
     if len(input_shape) != 3:
         raise ShapeError(
             f"{layer.text} needs an image (channels x height x width), "
@@ -183,8 +219,13 @@ def _image(layer: Layer, input_shape: Shape) -> tuple[int, Size]:
     return channels, (height, width)
 
 
-def _slide(layer: Layer, window: Window, size: Size, input_shape: Shape) -> Size:
-    """Give the output's size."""
+def slide(layer: Layer, input_shape: Shape, *, window: Window) -> Size:
+    """Give the size of the output of a window that slides over an image.
+
+    Raises:
+        ShapeError: The input is no image, or smaller than the window.
+    """
+    _, size = image_of(layer, input_shape)
     needed = window.smallest_input
     if size[0] < needed[0] or size[1] < needed[1]:
         raise ShapeError(

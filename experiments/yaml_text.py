@@ -13,7 +13,16 @@ from typing import Any, Final
 import yaml
 
 from experiments.errors import Fault, Position, SpecError
-from experiments.source import MAX_DEPTH, Entry, Node, Scalar, join
+from experiments.source import (
+    MAX_DEPTH,
+    MAX_DIGITS,
+    MAX_VALUES,
+    Entry,
+    Node,
+    Scalar,
+    join,
+    key_fault,
+)
 
 MAX_BYTES: Final = 1024 * 1024
 
@@ -32,7 +41,8 @@ _PREFIXED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 _NAN = frozenset({".nan", ".NaN", ".NAN"})
-_MAX_DIGITS = 300  # longer integers are no numbers that anybody means
+# Section 5.1: what a YAML text cannot hold, control characters and halves of characters.
+_NO_CHARACTER = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def parse(text: str | bytes, *, source: str) -> Node:
@@ -60,16 +70,25 @@ def _decode(text: str | bytes, source: str) -> str:
     if size > MAX_BYTES:
         message = f"a spec is at most {MAX_BYTES} bytes, got {size}"
         raise SpecError([Fault(source, Position(1, 1), "", message)])
-    if isinstance(text, str):
-        return text
+    decoded = text if isinstance(text, str) else _from_utf8(text, source)
+    if wrong := _NO_CHARACTER.search(decoded):
+        message = f"not YAML: the character U+{ord(wrong[0]):04X} is not allowed"
+        raise SpecError([Fault(source, _end_of(decoded[: wrong.start()]), "", message)])
+    return decoded
+
+
+def _from_utf8(text: bytes, source: str) -> str:
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = text[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before) - (before.rfind(b"\n") + 1) + 1
-        message = f"not UTF-8: byte 0x{text[error.start]:02x}"
-        raise SpecError([Fault(source, Position(line, column), "", message)]) from error
+        before = error.object[: error.start].decode()  # the codec has taken a byte order mark off
+        message = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
+        raise SpecError([Fault(source, _end_of(before), "", message)]) from error
+
+
+def _end_of(text: str) -> Position:
+    """Give the place where the next character would stand."""
+    return Position(text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, source: str, text: str) -> Fault:
@@ -79,7 +98,8 @@ def _syntax_fault(error: yaml.MarkedYAMLError, source: str, text: str) -> Fault:
         return Fault(source, None, "", f"not YAML: {problem}")
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
-    if "\t" in line[: mark.column + 1]:
+    indentation = line[: len(line) - len(line.lstrip())]
+    if "\t" in (*indentation, line[mark.column : mark.column + 1]):
         problem = "a tab cannot indent YAML; use spaces"
     return Fault(source, Position(mark.line + 1, mark.column + 1), "", f"not YAML: {problem}")
 
@@ -91,6 +111,7 @@ class _Reader:
         self._source = source
         self._events = events
         self._faults: list[Fault] = []
+        self._num_values = 0
 
     def document(self) -> Node:
         next(self._events)  # the stream's start
@@ -107,9 +128,7 @@ class _Reader:
 
     def _node(self, event: Any, *, path: str, depth: int) -> Node:
         position = _position(event)
-        if depth > MAX_DEPTH:
-            self._fault(event, path, f"nested deeper than {MAX_DEPTH} levels")
-            raise SpecError(self._faults)
+        self._refuse_size(event, path, depth)
         if isinstance(event, yaml.AliasEvent):
             self._fault(
                 event, path, f"aliases are not allowed, got *{event.anchor}; write the value out"
@@ -127,6 +146,17 @@ class _Reader:
         if isinstance(event, yaml.SequenceStartEvent):
             return Node("list", tuple(self._list(path, depth)), position)
         return Node("mapping", tuple(self._mapping(path, depth)), position)
+
+    def _refuse_size(self, event: Any, path: str, depth: int) -> None:
+        """End the reading of what is too deep for the stack, or takes too long."""
+        self._num_values += 1
+        if depth > MAX_DEPTH:
+            self._fault(event, path, f"nested deeper than {MAX_DEPTH} levels")
+        elif self._num_values > MAX_VALUES:
+            self._fault(event, path, f"a spec holds at most {MAX_VALUES} keys and values")
+        else:
+            return
+        raise SpecError(self._faults)
 
     def _list(self, path: str, depth: int) -> Iterator[Node]:
         index = 0
@@ -154,7 +184,11 @@ class _Reader:
             self._fault(event, path, f"keys are text, got a {node.kind}")
             return "?"
         # A key is its text: `on:` and `1:` are the names "on" and "1".
-        return str(event.value) if isinstance(event, yaml.ScalarEvent) else "?"
+        key = str(event.value) if isinstance(event, yaml.ScalarEvent) else "?"
+        if message := key_fault(key):
+            self._fault(event, path, message)
+            return f"{key[:20]}..."
+        return key
 
     def _fault(self, event: Any, path: str, message: str) -> None:
         self._faults.append(Fault(self._source, _position(event), path, message))
@@ -166,7 +200,7 @@ def scalar(text: str) -> Scalar:
         return None
     if text in _BOOLEAN:
         return _BOOLEAN[text]
-    if len(text) <= _MAX_DIGITS:
+    if len(text) <= MAX_DIGITS:
         if _DECIMAL.fullmatch(text):
             return int(text)
         if _PREFIXED.fullmatch(text):

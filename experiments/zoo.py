@@ -1,102 +1,44 @@
-"""The named architectures, and how a spec's `model:` becomes an architecture.
+"""How a spec's `model:` becomes an architecture.
 
 `read_model` reads what the spec says into a `ModelChoice`; `build` makes an `Architecture`
-of it for one trial. The networks themselves are in `networks.py`.
+of it for one trial. The networks themselves are in `networks/`, their names in
+`named_architectures.py`.
 """
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from experiments import networks, templates
+from experiments import architecture_plugins, named_architectures, templates
 from experiments.architecture import Architecture
-from experiments.fields import NoOptions, Record, fields_of
+from experiments.fields import Record, fields_of
 from experiments.geometry import Shape, ShapeError, shape_text
-from experiments.kinds import INVALID, Choice, Faults, Name, Schema, nearest, show
+from experiments.kinds import INVALID, Faults, Name, Schema, nearest, show
 from experiments.layer_language import layers_schema, read_layers
-from experiments.layers import Activation
+from experiments.layers import Activation, Layer
+from experiments.networks import BUILT_IN
+from experiments.networks.named import VECTOR_TASKS, NamedArchitecture
 from experiments.printable import number_text
 from experiments.source import Entry, Node, join
 from experiments.templates import HiddenActivation, Template, TrialDropout
-
-
-@dataclass(frozen=True, slots=True)
-class NamedArchitecture:
-    """A network that a spec can ask for by name.
-
-    `network` gives the layer templates for its options and an input shape.
-    """
-
-    name: str
-    doc: str
-    paper: str
-    options: type[Any]
-    network: Callable[[Any, Shape], list[Template]]
-    uses_activation: bool = True
-    uses_dropout: bool = False
-
-    @property
-    def depths(self) -> tuple[int, ...]:
-        """Give the depths that short names such as `vgg16` may end in."""
-        field = fields_of(self.options).get("depth")
-        kind = field.kind if field else None
-        return tuple(int(name) for name in kind.names) if isinstance(kind, Choice) else ()
-
-
-_ALL: Final = (
-    NamedArchitecture(
-        "softmax_regression",
-        "one linear layer: multinomial logistic regression",
-        "Cox, The Regression Analysis of Binary Sequences, 1958",
-        NoOptions,
-        networks.softmax_regression,
-        uses_activation=False,
-    ),
-    NamedArchitecture(
-        "mlp",
-        "fully connected layers",
-        "Rumelhart, Hinton and Williams, Learning Representations by Back-Propagating Errors, 1986",
-        networks.MlpOptions,
-        networks.mlp,
-    ),
-    NamedArchitecture(
-        "keras_convnet",
-        "two convolutions and two fully connected layers",
-        "Chollet, Deep Learning with Python, 2017, chapter 5",
-        NoOptions,
-        networks.keras_convnet,
-    ),
-    NamedArchitecture(
-        "lenet5",
-        "two convolutions with average pooling, for 28x28 and 32x32 pixels",
-        "LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
-        NoOptions,
-        networks.lenet5,
-    ),
-    NamedArchitecture(
-        "vgg",
-        "stacked 3x3 convolutions; dropout in the head",
-        "Simonyan and Zisserman, Very Deep Convolutional Networks, 2015",
-        networks.VggOptions,
-        networks.vgg,
-        uses_dropout=True,
-    ),
-    NamedArchitecture(
-        "resnet",
-        "residual blocks with batch norm",
-        "He et al., Deep Residual Learning for Image Recognition, 2016",
-        networks.ResnetOptions,
-        networks.resnet,
-    ),
+from experiments.torchvision_networks import (
+    PREFIX,
+    WEIGHTS,
+    TorchvisionMeasurer,
+    TorchvisionNetwork,
+    TorchvisionOptions,
+    check_image,
 )
-_NAMED: Final[Mapping[str, NamedArchitecture]] = {named.name: named for named in _ALL}
 
 
 def models() -> Mapping[str, NamedArchitecture]:
-    """Give the named architectures by name."""
-    return _NAMED
+    """Give the named architectures by name, those of installed packages last.
+
+    torchvision's, which go by `torchvision/<name>`, are in `torchvision_networks.WEIGHTS`.
+    """
+    return named_architectures.models()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +58,12 @@ class ModelChoice:
         """Give a short name that tells the options: `vgg11`, `vgg11 width=0.25`."""
         if self.layers is not None:
             return self.name
-        label = f"{self.name}{self.options.get('depth', '')}"
-        for key, field in fields_of(_NAMED[self.name].options).items():
+        named = named_architectures.get(self.name)
+        label = named.short_name(self.options[named.short_option]) if named.depths else self.name
+        for key, field in fields_of(named.options).items():
+            told = key == named.short_option and named.depths
             value = self.options[key]
-            if key != "depth" and value != _plain(field.default):
+            if not told and value != _plain(field.default):
                 label += f" {key}={_label(value)}"
         return label
 
@@ -127,14 +71,14 @@ class ModelChoice:
     def uses_activation(self) -> bool:
         """Say whether the trial's hidden activation makes a difference."""
         if self.layers is None:
-            return _NAMED[self.name].uses_activation
+            return named_architectures.get(self.name).uses_activation
         return templates.contains(self.layers, HiddenActivation)
 
     @property
     def uses_dropout(self) -> bool:
         """Say whether the trial's dropout makes a difference."""
         if self.layers is None:
-            return _NAMED[self.name].uses_dropout
+            return named_architectures.get(self.name).uses_dropout
         return templates.contains(self.layers, TrialDropout)
 
     def to_data(self) -> dict[str, Any]:
@@ -144,32 +88,57 @@ class ModelChoice:
         return {"name": self.name, **self.options}
 
 
+def task_fault(choice: ModelChoice, task: str) -> str | None:
+    """Say why a model is not made for a task, and which are; None if nothing speaks against it.
+
+    A network that is written out may do anything that its last layer has the shape for.
+    """
+    if choice.layers is not None:
+        return None
+    named = named_architectures.get(choice.name)
+    if task in named.tasks:
+        return None
+    return (
+        f"{choice.name} does {' and '.join(named.tasks)}, not {task}; "
+        f"models for {task}: {_models_for(task)}"
+    )
+
+
 def build(
     choice: ModelChoice,
     *,
     input_shape: Shape,
-    outputs: int,
+    output_shape: Shape,
     activation: Activation | str = "relu",
     dropout: float = 0.0,
+    measure_torchvision: TorchvisionMeasurer | None = None,
 ) -> Architecture:
     """Make the network of a choice for one trial.
 
-    `activation` and `dropout` are the trial's; `outputs` is the number that its task needs.
+    `activation` and `dropout` are the trial's; `output_shape` is what its task needs.
+    `measure_torchvision` may be left out where no network of torchvision's is chosen.
 
     Raises:
-        ShapeError: The input is too small, or the network does not end in `outputs`
-            numbers; the message names the layer and the shapes.
+        ShapeError: The input does not fit, or the network does not end in `output_shape`;
+            the message names the layer and the shapes.
     """
-    if isinstance(activation, str):
-        activation = Activation(activation)
-    layers = templates.fill(
-        _templates(choice, input_shape), activation=activation, dropout=dropout, outputs=outputs
-    )
+    if choice.name.startswith(PREFIX):
+        assert measure_torchvision is not None, "torchvision's networks need to be measured"
+        layers: tuple[Layer, ...] = (
+            _of_torchvision(choice, input_shape, output_shape, measure_torchvision),
+        )
+    else:
+        layers = templates.fill(
+            _templates(choice, input_shape),
+            activation=Activation(activation) if isinstance(activation, str) else activation,
+            dropout=dropout,
+            output_shape=output_shape,
+        )
     architecture = Architecture(choice.label, input_shape, layers)
-    if architecture.output_shape != (outputs,):
+    if architecture.output_shape != output_shape:
         raise ShapeError(
             f"{choice.label} ends in {shape_text(architecture.output_shape)} "
-            f"where the task needs {outputs} outputs; end it with flatten and linear: classes"
+            f"where the task needs {shape_text(output_shape)}; {_mend(choice, output_shape)}"
         )
     return architecture
 
@@ -177,9 +146,47 @@ def build(
 def _templates(choice: ModelChoice, input_shape: Shape) -> tuple[Template, ...]:
     if choice.layers is not None:
         return choice.layers
-    named = _NAMED[choice.name]
+    named = named_architectures.get(choice.name)
+    assert named.network is not None, choice.name
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in choice.options.items()}
-    return tuple(named.network(named.options(**values), input_shape))
+    options = named.options(**values)
+    if choice.name in BUILT_IN:
+        return tuple(named.network(options, input_shape))
+    return architecture_plugins.layers_of(named, options, input_shape)
+
+
+def _of_torchvision(
+    choice: ModelChoice, input_shape: Shape, output_shape: Shape, measure: TorchvisionMeasurer
+) -> TorchvisionNetwork:
+    name = choice.name.removeprefix(PREFIX)
+    check_image(name, input_shape)
+    outputs = math.prod(output_shape)
+    found = measure(name, input_shape, outputs)
+    return TorchvisionNetwork(
+        name,
+        outputs,
+        found.parameters,
+        found.multiply_adds,
+        found.num_activations,
+        **choice.options,
+    )
+
+
+def _mend(choice: ModelChoice, output_shape: Shape) -> str:
+    """Say how to get the output that the task needs."""
+    vector = len(output_shape) == 1
+    if choice.layers is None:
+        tasks = VECTOR_TASKS if vector else ("segmentation", "reconstruction")
+        return "; ".join(f"models for {task}: {_models_for(task)}" for task in tasks)
+    if vector:
+        return "end it with flatten and linear: classes"
+    return (
+        "end it with conv2d: {out_channels: classes, kernel_size: 1} on a map of the image's size"
+    )
+
+
+def _models_for(task: str) -> str:
+    return ", ".join(name for name, named in models().items() if task in named.tasks)
 
 
 def read_model(node: Node, path: str, faults: Faults) -> Any:
@@ -202,7 +209,7 @@ def read_model(node: Node, path: str, faults: Faults) -> Any:
 def _read_written_out(name: Node, rest: Node, path: str, faults: Faults) -> Any:
     """Read a network given by its layers."""
     text = Name().read(name, join(path, "name"), faults)
-    if text is not INVALID and is_named(text):
+    if text is not INVALID and named_architectures.find_built_in(text):
         message = f"{text!r} is a named architecture; give a network of your own another name"
         text = faults.add(name, join(path, "name"), message)
     for entry in rest.value:
@@ -215,79 +222,82 @@ def _read_written_out(name: Node, rest: Node, path: str, faults: Faults) -> Any:
 
 def _read_named(name: Node, options: Node, path: str, faults: Faults) -> Any:
     """Read a named architecture and its options."""
-    if not isinstance(name.value, str) or not is_named(name.value):
-        return _unknown(name, path, faults)
+    if not isinstance(name.value, str):
+        return faults.add(name, join(path, "name"), f"must be a text, got {show(name)}")
     resolved = resolve_name(name, options, path, faults)
+    if resolved is None:
+        return faults.add(name, path, _unknown(name.value))
     if resolved is INVALID:
         return INVALID
     named, options = resolved
     if not fields_of(named.options) and options.value:
         return faults.add(options.value[0], path, f"{named.name} takes no options")
-    values = Record(named.options).read(options, path, faults)
+    try:
+        values = Record(named.options).read(options, path, faults)
+    except ValueError as error:  # options that contradict each other
+        return faults.add(name, path, str(error))
     if values is INVALID:
         return INVALID
     plain = {key: _plain(getattr(values, key)) for key in fields_of(named.options)}
+    if message := _weights_fault(named.name, plain):
+        weights = options.entries()["weights"].value
+        return faults.add(weights, join(path, "weights"), message)
     return ModelChoice(named.name, plain)
 
 
-def is_named(text: str) -> bool:
-    """Say whether a text names an architecture, alone or with a depth (`vgg`, `vgg16`)."""
-    return _split(text) is not None
-
-
-def known_names() -> tuple[str, ...]:
-    """Give the names of all architectures, the short ones among them."""
-    return (*_NAMED, *_short_names())
-
-
 def resolve_name(name: Node, options: Node, path: str, faults: Faults) -> Any:
-    """Give an architecture, and the options with the depth that its name may say.
+    """Give the architecture of a name, and the options with the number that it may tell.
 
-    `INVALID` where there is no such depth, or where the options say it as well.
+    Returns:
+        None where the name means nothing; `INVALID`, with a fault noted, where there is no
+        such number, the options say it as well, or the package cannot be used.
     """
-    split = _split(name.value)
-    assert split is not None, name.value
-    named, depth = split
-    if depth is None:
+    found = named_architectures.find(name.value)
+    if found is None:
+        return None
+    if isinstance(found, str):
+        return faults.add(name, path, found)
+    named, number = found
+    option = named.short_option
+    if number is None:
         return named, options
-    if depth not in named.depths:
+    if number not in named.depths:
         known = ", ".join(str(known) for known in named.depths)
-        return faults.add(name, path, f"{named.name} has the depths {known}, got {depth}")
-    if "depth" in options.entries():
-        message = f"{name.value!r} already says the depth"
-        return faults.add(options.entries()["depth"], join(path, "depth"), message)
-    given = Entry("depth", Node("scalar", depth, name.position), name.position)
+        return faults.add(name, path, f"{named.name} has the {option}s {known}, got {number}")
+    if option in options.entries():
+        message = f"{name.value!r} already says the {option}"
+        return faults.add(options.entries()[option], join(path, option), message)
+    given = Entry(option, Node("scalar", number, name.position), name.position)
     return named, dataclasses.replace(options, value=(*options.value, given))
 
 
-def _unknown(name: Node, path: str, faults: Faults) -> Any:
-    if not isinstance(name.value, str):
-        return faults.add(name, join(path, "name"), f"must be a text, got {show(name)}")
-    meant = nearest(name.value, known_names())
-    message = (
-        f"unknown model {name.value!r}{meant}; known models: {', '.join(_NAMED)}; "
+def _weights_fault(name: str, options: Mapping[str, Any]) -> str | None:
+    weights = options.get("weights") if name.startswith(PREFIX) else None
+    known = WEIGHTS.get(name.removeprefix(PREFIX), ())
+    if weights is None or weights in known:
+        return None
+    return f"{name} has the weights {', '.join(known)}, got {weights}"
+
+
+def _unknown(name: str) -> str:
+    """Say that a name means no architecture, and which ones do."""
+    meant = nearest(name, named_architectures.known_names())
+    if name.startswith(PREFIX):
+        return f"unknown model {name!r}{meant}; torchvision has {', '.join(WEIGHTS)}"
+    return (
+        f"unknown model {name!r}{meant}; known models: {', '.join(models())}; torchvision/<name>; "
         "or write it out under layers"
     )
-    return faults.add(name, path, message)
-
-
-def _split(text: str) -> tuple[NamedArchitecture, int | None] | None:
-    """Take a name such as `vgg16` apart; None where it names no architecture."""
-    if text in _NAMED:
-        return _NAMED[text], None
-    match = re.fullmatch(r"([a-z_]+)([0-9]{1,9})", text)
-    named = _NAMED.get(match[1]) if match else None
-    return (named, int(match[2])) if match and named and named.depths else None
-
-
-def _short_names() -> tuple[str, ...]:
-    return tuple(f"{named.name}{depth}" for named in _ALL for depth in named.depths)
 
 
 def model_schema() -> Schema:
     """Give the JSON Schema of a value of `model:`; needs `layer_definitions` as `$defs`."""
-    known = {"enum": list(known_names())}
-    forms = [_form(named) for named in _ALL]
+    known = {"enum": list(named_architectures.known_names())}
+    forms = [
+        _form(named.options, (named.name, *named.short_names)) | {"description": named.doc}
+        for named in models().values()
+    ]
+    forms.append(_form(TorchvisionOptions, [PREFIX + name for name in WEIGHTS]))
     written_out = {
         "type": "object",
         "properties": {"name": Name().schema(), "layers": layers_schema()},
@@ -297,12 +307,11 @@ def model_schema() -> Schema:
     return {"anyOf": [known, *forms, written_out]}
 
 
-def _form(named: NamedArchitecture) -> Schema:
-    """Give the schema of `{name: ..., options}` of one named architecture."""
-    form = Record(named.options).schema()
-    names = [named.name, *(f"{named.name}{depth}" for depth in named.depths)]
-    properties = {"name": {"enum": names}} | form["properties"]
-    return form | {"properties": properties, "required": ["name"], "description": named.doc}
+def _form(options: type[Any], names: Iterable[str]) -> Schema:
+    """Give the schema of `{name: ..., options}` of architectures with these options."""
+    form = Record(options).schema()
+    properties = {"name": {"enum": list(names)}} | form["properties"]
+    return form | {"properties": properties, "required": ["name"]}
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
-"""What this machine has for workers, read without torch and without Ray."""
+"""What this machine is called and has for workers, read without torch and without Ray."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,16 @@ def capacity() -> Resources:
     """Count the CPU cores this process may use, and the GPUs the driver shows."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Resources(cpus=cpus or 1, gpus=float(_num_gpus()))
+
+
+def fingerprint(*, cpus: int, gpus: float) -> str:
+    """Name this machine and a worker's share of it: `box/2cpu`, `box/4cpu/0.5gpu`.
+
+    What was measured under one name may be expected again under the same name. The cores
+    that others use at the time are not part of it.
+    """
+    share = f"/{cpus}cpu" if gpus == 0 else f"/{cpus}cpu/{gpus:g}gpu"
+    return socket.gethostname() + share
 
 
 def _num_gpus() -> int:

@@ -40,6 +40,7 @@ _EXPERIMENT_TAGS: Final = {
     # These are training runs, not traces of language-model agents.
     "mlflow.experimentKind": "custom_model_development"
 }
+_CONFUSION_FILE: Final = "confusion_matrix.json"
 _ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
 _ADVISORY_LOCK: Final = 0x6D6972726F72  # "mirror"
 
@@ -111,6 +112,8 @@ class Mlflow:
         metrics = [Metric(*point) for point in record.points]
         for points in _batches(metrics, _MOST_METRICS):
             self._client.log_batch(run_id, metrics=points)
+        if record.confusion is not None:
+            self._client.log_dict(run_id, record.confusion.to_data(), _CONFUSION_FILE)
         self._client.set_terminated(run_id, record.status, record.end_ms)
 
     def write_model(self, record: ModelRecord) -> None:
@@ -235,7 +238,7 @@ def _dataset_input(record: RunRecord) -> DatasetInput:
 def _save_model(record: ModelRecord, logged: LoggedModel, run_id: str, path: Path) -> None:
     """Write a model as MLflow keeps it: a traced graph ("pt2"), free of code and pickles.
 
-    It takes raw pixel values as float32: the standardisation is part of it.
+    It takes raw values (of pixels: 0 to 255) as float32: the standardisation is part of it.
     """
     import mlflow.pytorch
     import numpy as np
@@ -245,7 +248,7 @@ def _save_model(record: ModelRecord, logged: LoggedModel, run_id: str, path: Pat
     from workers.predictor import load_predictor
 
     module = load_predictor(record.path, sha256=record.sha256)
-    # Two images: the export would take a batch of one for a fixed size.
+    # Two examples: the export would take a batch of one for a fixed size.
     example = np.zeros((2, *record.architecture.input_shape), dtype=np.float32)
     batch = (-1, *record.architecture.input_shape)
     outputs = (-1, *record.architecture.output_shape)

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 from experiments.architecture import Architecture
 from experiments.records import DataConfig, TrialConfig
 from experiments.states import FailureKind, TrialState
+from experiments.tasks import TASKS
 from orchestrator.results import Results
-from orchestrator.rows import CheckpointRow, CurvePoint, ExperimentRow, TrialRow
+from orchestrator.rows import CheckpointRow, Confusion, CurvePoint, ExperimentRow, TrialRow
 
 NOT_APPLICABLE: Final = "n/a"
 """A hyperparameter that other trials have: the parallel-coordinates chart drops runs without."""
@@ -25,7 +26,7 @@ _STATUS: Final = {
     TrialState.CANCELLED: "KILLED",
     TrialState.PRUNED: "KILLED",
 }
-_OUR_TAGS: Final = frozenset({"experiment", "variant", "seed", "diverged"})
+_OUR_TAGS: Final = frozenset({"experiment", "task", "variant", "seed", "diverged"})
 _OUR_PREFIXES: Final = ("trainyard.", "mlflow.")
 _BY_STEP: Final = "train/batch_loss"
 _MOST_KEY_CHARACTERS: Final = 250
@@ -61,6 +62,7 @@ class RunRecord:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     points: tuple[Point, ...]
+    confusion: Confusion | None
     dataset: DatasetRecord
     status: str
     start_ms: int
@@ -96,6 +98,7 @@ class Records:
             trial,
             self._results.config(trial_id),
             curves=self._results.curves(trial_id=trial_id),
+            confusion=self._results.confusion(trial_id),
             param_names=self._names(trial.experiment_id),
         )
 
@@ -129,6 +132,7 @@ def run_record(
     config: TrialConfig,
     *,
     curves: Iterable[CurvePoint],
+    confusion: Confusion | None,
     param_names: Iterable[str],
 ) -> RunRecord:
     """Make a run of a terminal trial; `param_names` are all of its experiment's."""
@@ -141,7 +145,7 @@ def run_record(
         "parameters": architecture.parameters,
         "multiply_adds": architecture.multiply_adds,
     }
-    points = [*map(_point, curves), *_summary(trial, end_ms)]
+    points = [*map(_point, curves), *_summary(experiment, trial, end_ms)]
     return RunRecord(
         experiment=experiment.name,
         trial_id=trial.id,
@@ -150,6 +154,7 @@ def run_record(
         params=_texts(params),
         # MLflow would store "not a number" as 0.
         points=tuple(point for point in points if math.isfinite(point.value)),
+        confusion=confusion,
         dataset=_dataset(config.data),
         status=_STATUS.get(trial.state, "FAILED"),
         start_ms=_milliseconds(trial.started_at or trial.queued_at),
@@ -167,17 +172,24 @@ def _point(point: CurvePoint) -> Point:
     return Point(point.metric, point.value, point.timestamp_ms, step)
 
 
-def _summary(trial: TrialRow, end_ms: int) -> Iterator[Point]:
-    """Give the numbers that tables show: of the selected epoch, and of the test split."""
+def _summary(experiment: ExperimentRow, trial: TrialRow, end_ms: int) -> Iterator[Point]:
+    """Give the numbers that tables show: of the selected epoch, and of the test split.
+
+    Of the former those alone that trials are judged by: a run's table has a column for each.
+    """
+    judged = {experiment.objective.metric, f"val/{TASKS[experiment.task].headline}", "val/loss"}
     for name, value in (trial.metrics or {}).items():
-        key = name if name.startswith("test/") else f"best/{name}"
-        yield Point(key, value, end_ms, trial.selected_epoch or 0)
+        if name.startswith("test/"):
+            yield Point(name, value, end_ms, trial.selected_epoch or 0)
+        elif name in judged:
+            yield Point(f"best/{name}", value, end_ms, trial.selected_epoch or 0)
 
 
 def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
     tags = {
         **_users_tags(experiment.tags),
         "experiment": experiment.name,
+        "task": experiment.task,
         "variant": trial.variant,
         "seed": trial.seed,
         "trainyard.experiment": experiment.name,

@@ -12,9 +12,13 @@ from experiments.records import Assignment, Event, Resources
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A hired worker has started and can take its first pack."""
+    """A hired worker has started and can take its first pack.
+
+    `machine` names where it runs and its share of that (`machine.fingerprint`).
+    """
 
     worker: str
+    machine: str
 
 
 @dataclass(frozen=True, slots=True)

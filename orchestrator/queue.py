@@ -48,12 +48,27 @@ class Queue:
         self._now = now
 
     def submit(
-        self, experiment: Experiment, trials: Sequence[Trial], *, git_commit: str | None = None
+        self,
+        experiment: Experiment,
+        trials: Sequence[Trial],
+        *,
+        class_names: Sequence[str] = (),
+        git_commit: str | None = None,
     ) -> Submission:
-        """Record an experiment with its trials, all of them queued; again changes nothing."""
+        """Record an experiment with its trials, all of them queued; again changes nothing.
+
+        `class_names` are the data set's; empty where its targets are no classes.
+        """
         with writing(self._engine) as connection:
             now = self._read_clock(connection)
-            new = insert_experiment(connection, experiment, trials, now=now, git_commit=git_commit)
+            new = insert_experiment(
+                connection,
+                experiment,
+                trials,
+                class_names=class_names,
+                now=now,
+                git_commit=git_commit,
+            )
         return Submission(experiment.id, new)
 
     def demand(self) -> dict[Resources, int]:
@@ -108,8 +123,11 @@ class Queue:
             stopping=frozenset(Lease(row.id, row.fence) for row in rows if row.stop_requested),
         )
 
-    def succeed(self, lease: Lease, event: TrialSucceeded) -> bool:
-        """Record a result, once; False where the lease had passed on and nothing changed."""
+    def succeed(self, lease: Lease, event: TrialSucceeded, *, machine: str | None = None) -> bool:
+        """Record a result, once; False where the lease had passed on and nothing changed.
+
+        `machine` names the worker's (`machine.fingerprint`), if that is known.
+        """
         with writing(self._engine) as connection:
             now = self._read_clock(connection)
             holding = endings.lock(connection, lease)
@@ -126,7 +144,10 @@ class Queue:
                     "metrics": encode_metrics(event.metrics),
                     "objective_value": value if math.isfinite(value) else None,
                     "selected_epoch": event.selected_epoch,
+                    "confusion": event.confusion,
                     "duration_seconds": event.duration_seconds,
+                    "peak_memory_bytes": event.peak_memory_bytes,
+                    "machine": machine,
                 },
             )
             return True

@@ -18,6 +18,7 @@ from experiments.records import (
     TrialStopped,
     TrialSucceeded,
 )
+from orchestrator.machine import fingerprint
 from orchestrator.pool import Message, PackDone, Reported, WorkerReady
 
 BATCH_SECONDS: Final = 0.05
@@ -47,7 +48,8 @@ class PackWorker:
         self._device = prepare_device(num_cpus=resources.cpus, num_gpus=resources.gpus)
         self._data_root = data_root
         self._news = _News(name)
-        self._news.add(WorkerReady(name))
+        machine = fingerprint(cpus=resources.cpus, gpus=resources.gpus)
+        self._news.add(WorkerReady(name, machine))
 
     def run(self, pack: Sequence[Assignment]) -> None:
         """Train a pack to its end; never raises: what goes wrong is a trial's failure."""

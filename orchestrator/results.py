@@ -19,12 +19,13 @@ from orchestrator.leases import Lease, valid_leases
 from orchestrator.rows import (
     AttemptRow,
     CheckpointRow,
+    Confusion,
     CurvePoint,
     ExperimentRow,
     Overview,
     TrialRow,
 )
-from orchestrator.tables import attempt, checkpoint, metric, trial
+from orchestrator.tables import attempt, checkpoint, experiment, metric, trial
 
 Said = PointsMeasured | CheckpointSaved
 """What a worker reports while its trial goes on."""
@@ -120,6 +121,23 @@ class Results:
         query = select(trial.c.params).where(trial.c.experiment_id == experiment_id)
         with reading(self._engine) as connection:
             return frozenset(name for params in connection.scalars(query) for name in params)
+
+    def confusion(self, trial_id: str) -> Confusion | None:
+        """Give how a trial's network answered on the test split; `trial_id` is whole.
+
+        None unless it succeeded, and where its targets are no classes, or very many. Read by
+        itself, because of a thousand trials it would be more than all the rest.
+        """
+        query = (
+            select(trial.c.confusion, experiment.c.class_names)
+            .join_from(trial, experiment)
+            .where(trial.c.id == trial_id)
+        )
+        with reading(self._engine) as connection:
+            counts, names = connection.execute(query).one()
+        if counts is None:
+            return None
+        return Confusion(tuple(names or map(str, range(len(counts)))), tuple(map(tuple, counts)))
 
     def attempts(self, trial_id: str) -> tuple[AttemptRow, ...]:
         """Give a trial's executions, the first one first."""

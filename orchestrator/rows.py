@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from experiments.records import Failure, Objective
 from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
@@ -19,6 +19,7 @@ class ExperimentRow:
     id: str
     name: str
     tags: Mapping[str, str]
+    task: str
     objective: Objective
     num_trials: int
     created_at: float
@@ -30,6 +31,7 @@ class ExperimentRow:
 class TrialRow:
     """A trial as it stands; `metrics` are of the selected epoch, None unless it succeeded.
 
+    So are `duration_seconds`, `peak_memory_bytes` and `machine` of the attempt that did.
     `num_attempts` counts executions so far, `failure` is the last one's.
     """
 
@@ -46,11 +48,36 @@ class TrialRow:
     objective_value: float | None
     selected_epoch: int | None
     duration_seconds: float | None
+    peak_memory_bytes: int | None
+    machine: str | None
     failure: Failure | None
     stop_requested: bool
     queued_at: float
     started_at: float | None
     finished_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How a succeeded trial's network answered on the test split.
+
+    `counts[i][j]` examples (pixels, for masks) of class i were taken for class j.
+    """
+
+    class_names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    def to_data(self) -> dict[str, Any]:
+        """Give the record as JSON-ready data."""
+        return {"classes": list(self.class_names), "counts": [list(row) for row in self.counts]}
+
+    def precision(self, index: int) -> float | None:
+        """Give the share of a class's answers that are right; None where it is never answered."""
+        return _share(self.counts[index][index], of=sum(row[index] for row in self.counts))
+
+    def recall(self, index: int) -> float | None:
+        """Give the share of a class's examples that are found; None where it has none."""
+        return _share(self.counts[index][index], of=sum(self.counts[index]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +147,10 @@ class Overview:
             return ExperimentState.PAUSED
         started = self.first_started_at is not None
         return ExperimentState.RUNNING if started else ExperimentState.QUEUED
+
+
+def _share(part: int, *, of: int) -> float | None:
+    return part / of if of else None
 
 
 def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -45,20 +45,21 @@ class WorkersDoNotStartError(Exception):
 
 @dataclass(slots=True)
 class _Seat:
-    """A hired worker: its size, whether it is up, and the leases of the pack it works on.
+    """A hired worker: its size, its machine, and the leases of the pack it works on.
 
-    `busy` lasts until the worker says that its pack is done, which is later than the last
-    word on its trials: a pack handed out in between would be taken for the old one.
+    `machine` is None until it is up. `busy` lasts until the worker says that its pack is
+    done, which is later than the last word on its trials: a pack handed out in between
+    would be taken for the old one.
     """
 
     resources: Resources
-    ready: bool = False
+    machine: str | None = None
     busy: bool = False
     leases: dict[str, Lease] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
-        return self.ready and not self.busy
+        return self.machine is not None and not self.busy
 
 
 class Scheduler:
@@ -136,9 +137,9 @@ class Scheduler:
         self._record(said)
         for message in said:
             match message:
-                case WorkerReady(worker):
+                case WorkerReady(worker, machine):
                     self._lost_at_start = 0
-                    self._seats[worker].ready = True
+                    self._seats[worker].machine = machine
                 case Reported(worker, fence, event):
                     self._settle(worker, fence, event)
                 case PackDone(worker):
@@ -159,17 +160,17 @@ class Scheduler:
 
     def _settle(self, worker: str, fence: int, event: Event) -> None:
         """Write how a trial ended; other events are recorded already."""
-        lease = Lease(event.trial_id, fence)
+        lease, seat = Lease(event.trial_id, fence), self._seats.get(worker)
         match event:
             case TrialSucceeded():
-                self._queue.succeed(lease, event)
+                machine = None if seat is None else seat.machine
+                self._queue.succeed(lease, event, machine=machine)
             case TrialFailed(_, failure):
                 self._queue.fail(lease, failure)
             case TrialStopped():
                 self._queue.release(lease)
             case _:
                 return
-        seat = self._seats.get(worker)
         if seat is not None:
             seat.leases.pop(event.trial_id, None)
 
@@ -186,7 +187,7 @@ class Scheduler:
         _log.warning("%s is gone: %s", worker, reason)
         for lease in seat.leases.values():
             self._queue.lose(lease, reason)
-        if not seat.ready:
+        if seat.machine is None:
             self._lost_at_start += 1
             self._last_reason = reason
 

@@ -31,29 +31,36 @@ def insert_experiment(
     experiment: Experiment,
     trials: Sequence[Trial],
     *,
+    class_names: Sequence[str],
     now: float,
     git_commit: str | None,
 ) -> bool:
     """Write the experiment and its trials; False where it is in the store already."""
+    assert trials, "a plan without trials is refused"
+    row = {
+        **_experiment_row(experiment),
+        "task": trials[0].config.task,
+        "class_names": class_names,
+        "num_trials": len(trials),
+        "created_at": now,
+        "git_commit": git_commit,
+    }
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     inserted = connection.execute(
         dialect.insert(experiment_table)
-        .values(_experiment_row(experiment, len(trials), now=now, git_commit=git_commit))
+        .values(row)
         .on_conflict_do_nothing(index_elements=["id"])
         .returning(experiment_table.c.id)
     ).first()
     if inserted is None:
         return False
-    if trials:
-        connection.execute(
-            insert(trial_table), [_trial_row(trial, experiment.id, now=now) for trial in trials]
-        )
+    connection.execute(
+        insert(trial_table), [_trial_row(trial, experiment.id, now=now) for trial in trials]
+    )
     return True
 
 
-def _experiment_row(
-    experiment: Experiment, num_trials: int, *, now: float, git_commit: str | None
-) -> dict[str, Any]:
+def _experiment_row(experiment: Experiment) -> dict[str, Any]:
     return {
         "id": experiment.id,
         "name": experiment.name,
@@ -66,9 +73,6 @@ def _experiment_row(
         "priority": experiment.execution.priority,
         "cpus": experiment.resources.cpus,
         "gpus": experiment.resources.gpus,
-        "num_trials": num_trials,
-        "created_at": now,
-        "git_commit": git_commit,
     }
 
 
@@ -82,6 +86,7 @@ def _trial_row(trial: Trial, experiment_id: str, *, now: float) -> dict[str, Any
         "params": trial.params,
         "config": trial.config.to_data(),
         "content_key": trial.content_key,
+        "work": trial.work.to_data(),
         "state": TrialState.QUEUED,
         "fence": 0,
         "stop_requested": False,

@@ -54,6 +54,9 @@ experiment = Table(
     Column("spec", _Json, nullable=False),
     Column("text", Text, nullable=False),
     Column("tags", _Json, nullable=False),
+    Column("task", Text, nullable=False),
+    # Of the data set, where its targets are classes; else empty.
+    Column("class_names", _Json, nullable=False),
     Column("objective", _Json, nullable=False),
     Column("execution", _Json, nullable=False),
     Column("checkpoints", _Json, nullable=False),
@@ -78,6 +81,9 @@ trial = Table(
     Column("params", _Json, nullable=False),
     Column("config", _Json, nullable=False),
     Column("content_key", Text, nullable=False),
+    # What training it will take, by arithmetic; with the machine and the seconds it took in
+    # the end, what estimates learn from.
+    Column("work", _Json, nullable=False),
     Column("state", String(16), nullable=False),
     # Raised by every claim; what a worker writes must carry the number it was given.
     Column("fence", Integer, nullable=False),
@@ -93,9 +99,14 @@ trial = Table(
     Column("objective_value", Double),
     Column("selected_epoch", Integer),
     Column("duration_seconds", Double),
+    Column("peak_memory_bytes", BigInteger),
+    # Which machine, and which share of it, the attempt that succeeded had.
+    Column("machine", Text),
     Column("queued_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    # Last, since it may be the longest by far: SQLite need not pass it to read the others.
+    Column("confusion", _Json),
     UniqueConstraint("experiment_id", "number"),
     UniqueConstraint("experiment_id", "variant", "seed"),
 )
@@ -122,6 +133,9 @@ Index(
 Index(None, trial.c.experiment_id, trial.c.state, trial.c.started_at, trial.c.finished_at)
 Index(None, trial.c.experiment_id, trial.c.objective_value)
 Index(None, trial.c.experiment_id, trial.c.variant, trial.c.state)
+# What a plan wants to know: which of its trials have a result, what the latest ones took.
+Index(None, trial.c.content_key, trial.c.state)
+Index(None, trial.c.machine, trial.c.finished_at)
 
 attempt = Table(
     "attempt",

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Engine, literal, select
 
 from experiments.architecture import Architecture
+from experiments.cost import Work
 from experiments.records import (
     CheckpointPolicy,
     CheckpointSaved,
@@ -32,6 +33,15 @@ from orchestrator.tables import attempt, metadata
 ONE_CPU = Resources(cpus=1, gpus=0.0)
 ERROR = Failure(FailureKind.ERROR, "ValueError", "shapes differ \0 \ud800", "Traceback ...")
 NOT_FINITE = Failure(FailureKind.NOT_FINITE, "NotFinite", "loss is nan at step 7")
+SOME_WORK = Work(
+    epochs=2,
+    steps=20,
+    layer_runs=160,
+    multiply_adds=10**13,
+    elements=10**7,
+    updated_parameters=10**6,
+    memory_bytes=10**7,
+)
 
 
 class SettableClock:
@@ -93,6 +103,7 @@ def some_trials(num: int, *, of: str = "exp1", num_seeds: int = 1) -> list[Trial
             params={"lr": 0.1, "model": "tiny"},
             config=a_config(seed=index % num_seeds),
             content_key=f"{of}-key-{index}",
+            work=SOME_WORK,
         )
         for index in range(num)
     ]
@@ -115,7 +126,14 @@ def claim_one(queue: Queue) -> Claim:
 
 
 def success_of(trial_id: str, accuracy: float = 0.9, **metrics: float) -> TrialSucceeded:
-    return TrialSucceeded(trial_id, {"val/accuracy": accuracy, **metrics}, 2, 1.5)
+    return TrialSucceeded(
+        trial_id,
+        {"val/accuracy": accuracy, **metrics},
+        selected_epoch=2,
+        duration_seconds=1.5,
+        confusion=((30, 2), (1, 17)),
+        peak_memory_bytes=3 * 2**30,
+    )
 
 
 def points_of(trial_id: str, *values: float, metric: str = "train/loss") -> PointsMeasured:

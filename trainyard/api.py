@@ -18,6 +18,7 @@ from experiments.spec import read_spec
 from experiments.states import ExperimentState
 from orchestrator.machine import capacity
 from orchestrator.settings import from_environment
+from trainyard.knowledge import Installation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +50,14 @@ def plan(spec: SpecSource) -> Plan:
     Raises:
         SpecError: The spec is wrong; the error lists all faults.
         NotFoundError: There is no such file.
+        StoreError: The store cannot be read, and `init` names something in it.
     """
     settings = from_environment()
     there = capacity() if settings.ray_address is None else None
-    return make_plan(read_spec(spec), data_root=settings.data, capacity=there)
+    with Installation(settings) as knowledge:
+        return make_plan(
+            read_spec(spec), data_root=settings.data, capacity=there, knowledge=knowledge
+        )
 
 
 def submit(spec: SpecSource) -> Submitted:
@@ -69,7 +74,10 @@ def submit(spec: SpecSource) -> Submitted:
     planned = plan(spec)
     with Workplace() as workplace:
         done = workplace.queue.submit(
-            planned.experiment, planned.trials, git_commit=git_commit(spec)
+            planned.experiment,
+            planned.trials,
+            class_names=planned.data.class_names,
+            git_commit=git_commit(spec),
         )
     return Submitted(
         name=planned.experiment.name,
@@ -139,7 +147,7 @@ def trials(experiment: str) -> "pd.DataFrame":
 
     with Workplace() as workplace:
         found = workplace.results.resolve_experiment(experiment)
-        return trials_frame(workplace.results.trials(found.id))
+        return trials_frame(workplace.results.trials(found.id), task=found.task)
 
 
 def curves(experiment: str) -> "pd.DataFrame":

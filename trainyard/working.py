@@ -68,7 +68,12 @@ def work_on(
     with Orchestrator(settings, num_workers=num_workers) as orchestrator:
         if settings.ray_address is None:
             prepare_data(plan.trials[0].config.data, settings)
-        done = orchestrator.queue.submit(plan.experiment, plan.trials, git_commit=git_commit)
+        done = orchestrator.queue.submit(
+            plan.experiment,
+            plan.trials,
+            class_names=plan.data.class_names,
+            git_commit=git_commit,
+        )
 
         glance = _Glance(lambda: orchestrator.results.overviews([done.experiment_id]), seconds=0.2)
         on_submitted(glance.now()[0])

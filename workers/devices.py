@@ -1,5 +1,8 @@
 """The device a worker trains on, and how it must be set so that numbers repeat."""
 
+import resource
+import sys
+
 import torch
 from torch import nn
 
@@ -39,6 +42,20 @@ def release_memory(device: torch.device) -> None:
     """Hand memory that nothing uses any more back to the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Start to measure a GPU's peak memory anew; that of a process cannot be forgotten."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Give the most that was held: on a GPU by this process's tensors, or by the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes
 
 
 def memory_layout(module: nn.Module, device: torch.device) -> torch.memory_format:

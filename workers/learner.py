@@ -1,29 +1,32 @@
 """A network that learns: one trial's module, optimizer and random streams, epoch by epoch."""
 
+import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from experiments.records import TrialConfig
 from experiments.streams import stream_seed
-from workers.batches import blocks
+from workers.augmentation import augment
+from workers.batches import Change, blocks
+from workers.criterion import Criterion, Score
 from workers.datasets.staged import StagedData
 from workers.devices import memory_layout
-from workers.evaluation import Score, count_correct, evaluate
-from workers.losses import LOSSES
+from workers.evaluation import evaluate
 from workers.modules import build_module, set_dropout_generator
 from workers.optimizers import build_optimizer
 from workers.schedules import learning_rate
+from workers.transfer import start_from, train_mode
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
     """What one epoch of training gave.
 
-    `train` are running means over the epoch's images, each scored just before the step
+    `train` are running means over the epoch's examples, each scored just before the step
     that it took part in. `batch_losses` holds one mean loss a step, float32 values.
     `lr` is that of the last step.
     """
@@ -36,8 +39,10 @@ class EpochRecord:
 class Learner:
     """The state of one trial's training.
 
-    Every epoch draws its order and its dropout from streams of its own, derived from the
-    trial's seed, so it depends on nothing but the weights and the optimizer's state.
+    Every epoch draws its order, its augmentation and its dropout from streams of its own,
+    derived from the trial's seed, so it depends on nothing but the weights and the
+    optimizer's state. `data` has the statistics by which the network's inputs are
+    standardised: of the training split, or of the network that the first layers come from.
     """
 
     def __init__(self, config: TrialConfig, data: StagedData, *, device: torch.device) -> None:
@@ -46,13 +51,18 @@ class Learner:
         self.config = config
         self.data = data.to(device)
         module = build_module(config.architecture, generator=generator)
+        if config.init is not None:
+            mean, std = start_from(module, config.init)
+            self.data = replace(self.data, mean=mean.to(device), std=std.to(device))
         self._layout = memory_layout(module, device)
         self.module = module.to(device).to(memory_format=self._layout)
         self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
-        self._loss = LOSSES[config.loss]
-        self._optimizer = build_optimizer(config.optimizer, self.module.parameters())
+        self._criterion = Criterion(config, self.data)
+        learned = (weight for weight in self.module.parameters() if weight.requires_grad)
+        self._optimizer = build_optimizer(config.optimizer, learned)
         self._order = torch.Generator()
+        self._chance = torch.Generator()
         self._dropout = torch.Generator(device)
         set_dropout_generator(self.module, self._dropout)
 
@@ -67,24 +77,32 @@ class Learner:
         config, data = self.config, self.data
         order = self._draw_order(epoch)
         self._dropout.manual_seed(stream_seed(config.seed, "dropout", epoch))
-        self.module.train()
+        train_mode(self.module, config.init)
         done = (epoch - 1) * self.steps_per_epoch
-        losses, correct = [], torch.zeros((), dtype=torch.int64, device=order.device)
-        source = blocks(data.train, order, data, multiple=config.batch_size, layout=self._layout)
-        for images, labels in source:
-            block_losses, answers = self._train_block(images, labels, done, before_step)
+        losses, tally = [], self._criterion.tally(order.device)
+        source = blocks(
+            data.train,
+            order,
+            data,
+            self._criterion,
+            multiple=config.batch_size,
+            layout=self._layout,
+            change=self._augmentation(epoch),
+        )
+        for inputs, targets in source:
+            block_losses, answers = self._train_block(inputs, targets, done, before_step)
             done += len(block_losses)
             losses.append(block_losses)
-            correct += count_correct(answers, labels)
+            tally.add(answers, targets)
         batch_losses = torch.cat(losses).double().cpu()
         return EpochRecord(
-            Score(self._mean_loss(batch_losses), correct.item() / len(order)),
+            self._criterion.running_score(self._mean_loss(batch_losses), tally),
             tuple(batch_losses.tolist()),
             self.learning_rate(done - 1),
         )
 
     def _train_block(
-        self, images: Tensor, labels: Tensor, done: int, before_step: Callable[[int], None]
+        self, inputs: Tensor, targets: Tensor, done: int, before_step: Callable[[int], None]
     ) -> tuple[Tensor, Tensor]:
         """Make the steps of one block, the first of them after `done` others.
 
@@ -92,17 +110,18 @@ class Learner:
         innermost loop, and a small network's step takes less than half a millisecond.
 
         Returns:
-            The steps' losses (S,), and the answers to all images (n, K).
+            The steps' losses (S,), and the outputs for all inputs (n, ...).
         """
-        module, loss_of, optimizer = self.module, self._loss, self._optimizer
-        batch_size = self.config.batch_size
-        batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
+        module, loss_of, optimizer = self.module, self._criterion.loss, self._optimizer
+        size = self.config.batch_size
+        batches = zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
         losses, answers = [], []
         for x, y in batches:
             before_step(done + 1)
             outputs = module(x)
             loss = loss_of(outputs, y)
-            torch.autograd.backward(loss)
+            if loss.requires_grad:  # or else all that could learn is frozen
+                torch.autograd.backward(loss)
             optimizer.step(lr=self.learning_rate(done))
             losses.append(loss.detach())
             answers.append(outputs.detach())
@@ -121,8 +140,8 @@ class Learner:
 
     def evaluate(self, split: str) -> Score:
         """Score the network as it is on the split "val" or "test"."""
-        images = self.data.val if split == "val" else self.data.test
-        return evaluate(self.module, images, self.data, loss=self._loss)
+        examples = self.data.val if split == "val" else self.data.test
+        return evaluate(self.module, examples, self.data, self._criterion)
 
     def copy_weights(self) -> dict[str, Tensor]:
         """Copy weights and batch norm's statistics, as they are now."""
@@ -133,9 +152,17 @@ class Learner:
         order = torch.randperm(len(self.data.train), generator=self._order.manual_seed(seed))
         return order.to(self.data.train.indices.device)
 
+    def _augmentation(self, epoch: int) -> Change | None:
+        """Give what is done to the training images of an epoch."""
+        config = self.config.augmentation
+        if config.name == "none":
+            return None
+        self._chance.manual_seed(stream_seed(self.config.seed, "augmentation", epoch))
+        return functools.partial(augment, config=config, generator=self._chance)
+
     def _mean_loss(self, batch_losses: Tensor) -> float:
-        """Weigh each batch by its images; the last one may be smaller."""
+        """Weigh each batch by its examples; the last one may be smaller."""
         sizes = torch.full_like(batch_losses, self.config.batch_size)
-        num_images = len(self.data.train)
-        sizes[-1] = num_images - self.config.batch_size * (len(sizes) - 1)
-        return float((batch_losses * sizes).sum().item() / num_images)
+        num_examples = len(self.data.train)
+        sizes[-1] = num_examples - self.config.batch_size * (len(sizes) - 1)
+        return float((batch_losses * sizes).sum().item() / num_examples)

@@ -5,66 +5,47 @@ like the plan's table.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
 from torch import nn
 
+from experiments import layers as layer_records
 from experiments.architecture import Architecture
+from experiments.blocks import Patches, Residual
 from experiments.geometry import Shape
-from experiments.layers import Activation, BatchNorm, Dropout, Flatten, Layer, Linear, Residual
-from experiments.window_layers import AdaptiveAvgPool2d, AvgPool2d, Conv2d, MaxPool2d
-
-
-class ResidualBlock(nn.Module):
-    """Adds what `body` computes to what `shortcut` passes on."""
-
-    def __init__(self, body: nn.Sequential, shortcut: nn.Sequential) -> None:
-        """Join two branches; an empty shortcut passes the input on."""
-        super().__init__()
-        self.body = body
-        self.shortcut = shortcut
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map (N, C, H, W) to what both branches make of it, added."""
-        result: torch.Tensor = self.body(images) + self.shortcut(images)
-        return result
-
-
-class StreamDropout(nn.Module):
-    """Dropout that draws from a generator of its own, never from torch's global one."""
-
-    def __init__(self, p: float) -> None:
-        """Drop elements with probability `p` while training."""
-        super().__init__()
-        self.p = p
-        self.generator: torch.Generator | None = None
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Drop elements and scale the others by 1 / (1 - p); in evaluation, change nothing.
-
-        Raises:
-            RuntimeError: In training, before `set_dropout_generator`.
-        """
-        if not self.training or self.p == 0.0:
-            return inputs
-        if self.generator is None:
-            raise RuntimeError(
-                "dropout has no generator to draw from: call set_dropout_generator(module, "
-                "generator) before training, or module.eval() for predictions"
-            )
-        kept = torch.empty_like(inputs).bernoulli_(1.0 - self.p, generator=self.generator)
-        return inputs * kept.div_(1.0 - self.p)
-
-    def extra_repr(self) -> str:
-        """Show the probability where the module is printed."""
-        return f"p={self.p:g}"
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave the generator behind: a copy or a saved module gets its own."""
-        return self.__dict__ | {"generator": None}
+from experiments.joins import Add, Concat, From, Tap
+from experiments.layers import Activation, BatchNorm, Dropout, Flatten, Layer, Linear
+from experiments.torchvision_networks import TorchvisionNetwork
+from experiments.unit_layers import AssociativeUnits, Maxout
+from experiments.upsampling_layers import ConvTranspose2d, Upsample
+from experiments.window_layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Conv2d,
+    LocallyConnected2d,
+    MaxPool2d,
+)
+from workers.block_modules import (
+    Concatenation,
+    PatchNetwork,
+    ResidualBlock,
+    Sum,
+    TappedNetwork,
+)
+from workers.initial_values import initial_state
+from workers.layer_modules import (
+    BilinearTransposed,
+    BilinearUpsample,
+    FixedUnits,
+    LocallyConnected,
+    MaxoutUnits,
+    Reshape,
+    Step,
+    StreamDropout,
+)
+from workers.torchvision_networks import TorchvisionModule
 
 
 def build_module(architecture: Architecture, *, generator: torch.Generator | None) -> nn.Module:
@@ -77,24 +58,28 @@ def build_module(architecture: Architecture, *, generator: torch.Generator | Non
         ShapeError: A layer does not fit.
     """
     module = module_without_storage(architecture)
-    state = {
-        f"{path}.{name}": tensor
-        for path, part in module.named_modules()
-        for name, tensor in _initial_state(part, generator).items()
-    }
     # Not `to_empty`: it imports sympy the first time, which takes two seconds.
-    module.load_state_dict(state, assign=True)
+    module.load_state_dict(initial_state(module, generator), assign=True)
     return module
 
 
 def module_without_storage(architecture: Architecture) -> nn.Sequential:
     """Make the torch module of an architecture on the meta device: shapes, no numbers.
 
+    Without taps it is a plain `nn.Sequential`, and nothing stands between its layers.
+
     Raises:
         ShapeError: A layer does not fit.
     """
+    rows = {row.path: row for row in architecture.trace()}
     with torch.device("meta"):
-        return _sequential(architecture.layers, architecture.input_shape)
+        modules = [
+            _module(layer, rows[str(index)].input_shape)
+            for index, layer in enumerate(architecture.layers)
+        ]
+        if any(isinstance(layer, Tap) for layer in architecture.layers):
+            return TappedNetwork(modules, architecture.layers)
+        return nn.Sequential(*modules)
 
 
 def set_dropout_generator(module: nn.Module, generator: torch.Generator) -> None:
@@ -102,21 +87,6 @@ def set_dropout_generator(module: nn.Module, generator: torch.Generator) -> None
     for part in module.modules():
         if isinstance(part, StreamDropout):
             part.generator = generator
-
-
-def _initial_state(part: nn.Module, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
-    """Give the initial values of a module's own parameters and buffers, by name."""
-    if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-        return type(part)(part.num_features).state_dict()  # zeros and ones; draws nothing
-    if not isinstance(part, nn.Conv2d | nn.Linear):
-        return {}
-    # He et al. 2015 (Kaiming) with a = sqrt(5), torch's default: +-1 / sqrt(fan in).
-    bound = 1.0 / math.sqrt(part.weight[0].numel())
-    state = {name: torch.zeros(tensor.shape) for name, tensor in part.named_parameters()}
-    if generator is not None:
-        for tensor in state.values():
-            tensor.uniform_(-bound, bound, generator=generator)
-    return state
 
 
 def _sequential(layers: Sequence[Layer], input_shape: Shape) -> nn.Sequential:
@@ -148,8 +118,46 @@ def _(layer: Conv2d, input_shape: Shape) -> nn.Module:
 
 
 @_module.register
+def _(layer: LocallyConnected2d, input_shape: Shape) -> nn.Module:
+    output_shape = layer.output_shape(input_shape)
+    return LocallyConnected(
+        input_shape, output_shape, layer.kernel_size, layer.stride, bias=layer.bias
+    )
+
+
+@_module.register
+def _(layer: ConvTranspose2d, input_shape: Shape) -> nn.Module:
+    transposed = BilinearTransposed if layer.init == "bilinear" else nn.ConvTranspose2d
+    return transposed(
+        input_shape[0],
+        layer.out_channels,
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        bias=layer.bias,
+    )
+
+
+@_module.register
+def _(layer: Upsample, _input_shape: Shape) -> nn.Module:
+    if layer.mode == "bilinear":
+        return BilinearUpsample(layer.scale)
+    return nn.Upsample(scale_factor=layer.scale, mode=layer.mode)
+
+
+@_module.register
 def _(layer: Linear, input_shape: Shape) -> nn.Module:
     return nn.Linear(input_shape[0], layer.out_features, bias=layer.bias)
+
+
+@_module.register
+def _(layer: Maxout, input_shape: Shape) -> nn.Module:
+    return MaxoutUnits(input_shape[0], layer.out_features, layer.pieces, bias=layer.bias)
+
+
+@_module.register
+def _(layer: AssociativeUnits, input_shape: Shape) -> nn.Module:
+    return FixedUnits(input_shape[0], layer.out_features)
 
 
 @_module.register
@@ -184,10 +192,42 @@ def _(_layer: Flatten, _input_shape: Shape) -> nn.Module:
 
 
 @_module.register
+def _(layer: layer_records.Reshape, _input_shape: Shape) -> nn.Module:
+    return Reshape(layer.shape)
+
+
+@_module.register(Tap)
+@_module.register(From)
+def _(_layer: Layer, _input_shape: Shape) -> nn.Module:
+    return nn.Identity()  # `TappedNetwork` gives them what they pass on
+
+
+@_module.register
+def _(_layer: Add, _input_shape: Shape) -> nn.Module:
+    return Sum()
+
+
+@_module.register
+def _(_layer: Concat, _input_shape: Shape) -> nn.Module:
+    return Concatenation()
+
+
+@_module.register
+def _(layer: Patches, input_shape: Shape) -> nn.Module:
+    inner = _sequential(layer.layers, (input_shape[0], *layer.size))
+    return PatchNetwork(inner, layer.size, layer.stride)
+
+
+@_module.register
 def _(layer: Residual, input_shape: Shape) -> nn.Module:
     return ResidualBlock(
         _sequential(layer.body, input_shape), _sequential(layer.shortcut, input_shape)
     )
+
+
+@_module.register
+def _(layer: TorchvisionNetwork, _input_shape: Shape) -> nn.Module:
+    return TorchvisionModule(layer)
 
 
 @_module.register
@@ -205,4 +245,6 @@ _ACTIVATIONS: Final[Mapping[str, Callable[..., nn.Module]]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "elu": nn.ELU,
+    "step": Step,
+    "softmax": functools.partial(nn.Softmax, dim=1),
 }

@@ -29,9 +29,10 @@ from experiments.records import (
     TrialSucceeded,
 )
 from workers.checkpoints import CheckpointFolder
+from workers.criterion import Score
 from workers.curve import BATCH_LOSS, Curve
 from workers.datasets.staged import StagedData
-from workers.devices import release_memory
+from workers.devices import forget_peak_memory, peak_memory_bytes, release_memory
 from workers.failures import NotFiniteError, StopRequestedError, TrialTimeoutError, failure_of
 from workers.learner import EpochRecord, Learner
 
@@ -115,6 +116,7 @@ class _TrialRun:
     def execute(self) -> TrialSucceeded:
         """Train all epochs, then score the selected one on the test split."""
         self._check_data()
+        forget_peak_memory(self._device)
         self._learner = Learner(self._config, self._data, device=self._device)
         self._curve = Curve(total_steps=self._learner.total_steps, clock=self._clock)
         for epoch in range(1, self._config.epochs + 1):
@@ -130,12 +132,7 @@ class _TrialRun:
         seconds = max(self._timer() - started, 1e-9)
         self._report_batch_losses(epoch, record)
         val = self._learner.evaluate("val")
-        metrics = {
-            "train/loss": record.train.loss,
-            "train/accuracy": record.train.accuracy,
-            "val/loss": val.loss,
-            "val/accuracy": val.accuracy,
-        }
+        metrics = _named("train", record.train) | _named("val", val)
         rates = {"lr": record.lr, "images_per_second": len(self._data.train) / seconds}
         step = epoch * self._learner.steps_per_epoch
         self._report_points(self._curve.epoch_values(metrics | rates, epoch=epoch, step=step))
@@ -202,8 +199,8 @@ class _TrialRun:
         assignment, step = self._assignment, epoch * self._learner.steps_per_epoch
         extra = {
             "config": json.dumps(self._config.to_data()),
-            "mean": self._data.mean.tolist(),
-            "std": self._data.std.tolist(),
+            "mean": self._learner.data.mean.tolist(),
+            "std": self._learner.data.std.tolist(),
         }
         try:
             saved = self._checkpoints.save(kind, weights, epoch=epoch, step=step, **extra)
@@ -239,13 +236,11 @@ class _TrialRun:
         self._check_finite("test/loss", test.loss, epoch=selected.epoch, step=step)
         return TrialSucceeded(
             trial_id=self._assignment.trial_id,
-            metrics={
-                **selected.metrics,
-                "test/loss": test.loss,
-                "test/accuracy": test.accuracy,
-            },
+            metrics={**selected.metrics, **_named("test", test)},
             selected_epoch=selected.epoch,
             duration_seconds=self._timer() - self._started,
+            confusion=test.confusion,
+            peak_memory_bytes=peak_memory_bytes(self._device),
         )
 
     def _check_data(self) -> None:
@@ -256,3 +251,9 @@ class _TrialRun:
                 f"{wanted.name}: the staged data is not the planned data (digest "
                 f"{self._data.digest[:12]}, planned {wanted.digest[:12]}); plan again"
             )
+
+
+def _named(split: str, score: Score) -> dict[str, float]:
+    """Give a score's numbers as metrics, `split/name`."""
+    values = {"loss": score.loss, **score.metrics}
+    return {f"{split}/{name}": value for name, value in values.items()}

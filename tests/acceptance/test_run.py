@@ -44,6 +44,10 @@ def test_curves_are_equal_in_store_and_mlflow(trainyard: Trainyard, finished_hom
         "train/accuracy",
         "val/loss",
         "val/accuracy",
+        "val/error",
+        "val/precision",
+        "val/recall",
+        "val/f1",
         "lr",
         "images_per_second",
         "train/batch_loss",
@@ -86,7 +90,7 @@ def test_another_home_with_one_worker_gives_the_same_numbers_to_the_last_bit(
     assert answer.code == 0, answer.err
     one, other = curves_in(trainyard, finished_home), curves_in(trainyard, other_home)
     assert one == other
-    assert len(one) == 8 * 6
+    assert len(one) == 8 * 10
     assert results_in(trainyard, finished_home) == results_in(trainyard, other_home)
 
 

@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager
 import pytest
 from sqlalchemy import Connection, Engine
 
-from experiments.records import Execution, Failure, Objective
+from experiments.records import Execution, Failure, Objective, TrialSucceeded
 from experiments.states import FailureKind, TrialState
 from orchestrator.database import writing
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
 from orchestrator.results import Results
 from orchestrator.retry import LOSS_BUDGET, GiveUp, Retry
+from orchestrator.rows import Confusion
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -21,6 +22,7 @@ from tests.samples import (
     attempts_of,
     claim,
     claim_one,
+    some_trials,
     submit,
     success_of,
 )
@@ -35,15 +37,35 @@ def test_succeed_records_the_result(
     lease = claim_one(queue).lease
     clock.seconds += 5
 
-    assert queue.succeed(lease, success_of(ID, 0.97, **{"test/accuracy": 0.96}))
+    event = success_of(ID, 0.97, **{"test/accuracy": 0.96})
+    assert queue.succeed(lease, event, machine="box/1cpu")
 
     trial = results.trial(ID)
     assert trial.state is TrialState.SUCCEEDED
     assert trial.metrics == {"val/accuracy": 0.97, "test/accuracy": 0.96}
     assert (trial.objective_value, trial.selected_epoch) == (0.97, 2)
     assert (trial.duration_seconds, trial.finished_at) == (1.5, clock.seconds)
+    assert (trial.peak_memory_bytes, trial.machine) == (3 * 2**30, "box/1cpu")
     assert trial.worker is None
     assert attempts_of(engine, ID) == [(1, "succeeded")]
+
+
+def test_confusion_is_read_back_with_the_names_of_the_classes(
+    queue: Queue, results: Results
+) -> None:
+    queue.submit(an_experiment(), some_trials(2), class_names=("cat", "dog"))
+    queue.succeed(claim_one(queue).lease, success_of(ID))
+
+    assert results.confusion(ID) == Confusion(("cat", "dog"), ((30, 2), (1, 17)))
+    assert results.confusion("exp1-0002") is None
+
+
+def test_trial_without_classes_has_no_confusion(queue: Queue, results: Results) -> None:
+    submit(queue, 1)
+    queue.succeed(claim_one(queue).lease, TrialSucceeded(ID, {"val/rmse": 0.5}, 1, 1.0))
+
+    assert results.confusion(ID) is None
+    assert results.trial(ID).peak_memory_bytes is None
 
 
 def test_succeed_keeps_metrics_that_are_not_finite(queue: Queue, results: Results) -> None:

@@ -5,14 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, exc
+from sqlalchemy import Engine, exc, select
 
+from experiments.cost import Work
 from experiments.states import TrialState
-from orchestrator.database import open_store
+from orchestrator.database import open_store, reading
 from orchestrator.queue import Queue
 from orchestrator.results import Results
 from orchestrator.submission import Submission
+from orchestrator.tables import trial
 from tests.samples import (
+    SOME_WORK,
     a_config,
     an_experiment,
     everything_in,
@@ -27,6 +30,7 @@ def test_submit_records_all_trials_as_queued(queue: Queue, results: Results) -> 
     assert done == Submission("exp1", new=True)
     (experiment,) = results.experiments()
     assert (experiment.name, experiment.num_trials) == ("grid", 3)
+    assert experiment.task == "classification"
     assert (experiment.git_commit, experiment.tags) == ("abc123", {"team": "vision"})
     trials = results.trials("exp1")
     assert [trial.number for trial in trials] == [1, 2, 3]
@@ -38,6 +42,14 @@ def test_submit_keeps_the_configuration_exactly(queue: Queue, results: Results) 
     submit(queue, 1)
 
     assert results.config("exp1-0001") == a_config()
+
+
+def test_submit_keeps_what_a_trial_will_take(engine: Engine, queue: Queue) -> None:
+    submit(queue, 1)
+
+    with reading(engine) as connection:
+        data = connection.execute(select(trial.c.work)).scalar_one()
+    assert Work.from_data(data) == SOME_WORK
 
 
 def test_submit_again_changes_nothing(engine: Engine, queue: Queue) -> None:

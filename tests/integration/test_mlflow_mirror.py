@@ -42,6 +42,7 @@ from orchestrator.outbox import Outbox
 from orchestrator.queue import Queue
 from orchestrator.results import Results
 from orchestrator.settings import Settings, from_environment
+from tests.samples import SOME_WORK, some_trials
 from workers import checkpoints
 from workers.modules import build_module
 from workers.predictor import load_predictor
@@ -100,12 +101,15 @@ class Store:
                 params=params,
                 config=self._make_config(seed=seed, epochs=NUM_EPOCHS),
                 content_key=f"{variant}-{seed}",
+                work=SOME_WORK,
             )
             for number, (variant, params, seed) in enumerate(
                 ((v, p, s) for v, p in variants.items() for s in range(seeds)), start=1
             )
         ]
-        self.queue.submit(self.experiment(), trials, git_commit="abc123")
+        self.queue.submit(
+            self.experiment(), trials, class_names=("cat", "dog"), git_commit="abc123"
+        )
 
     def experiment(self) -> Experiment:
         return Experiment(
@@ -135,7 +139,7 @@ class Store:
             )
             self.results.record([(lease, event)])
         metrics = {"val/accuracy": accuracy, "val/loss": 0.25, "test/accuracy": accuracy - 0.1}
-        self.queue.succeed(lease, TrialSucceeded(trial_id, metrics, 2, 1.5))
+        self.queue.succeed(lease, TrialSucceeded(trial_id, metrics, 2, 1.5, ((5, 1), (0, 4))))
         return trial_id
 
     def fail(self, failure: Failure, points: list[MetricPoint]) -> str:
@@ -247,6 +251,7 @@ def test_run_says_what_the_trial_was(
         run.data.tags.items()
         >= {
             "experiment": store.name,
+            "task": "classification",
             "variant": "lr=0.1",
             "seed": "0",
             "team": "vision",
@@ -259,6 +264,8 @@ def test_run_says_what_the_trial_was(
     )
     assert run.data.metrics["best/val/accuracy"] == 0.875
     assert run.data.metrics["test/accuracy"] == 0.775
+    confusion = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/confusion_matrix.json")
+    assert confusion == {"classes": ["cat", "dog"], "counts": [[5, 1], [0, 4]]}
     assert run.inputs is not None
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.name == "digits"
@@ -437,7 +444,7 @@ def test_experiment_named_like_anothers_id_is_not_taken_for_it(
     store.submit({"a": {"lr": 0.1}})
     trial_id = store.succeed(checkpoint=True)
     impostor = replace(store.experiment(), id="impostor", name=store.experiment().id)
-    store.queue.submit(impostor, [])
+    store.queue.submit(impostor, some_trials(1, of="impostor"))
 
     assert mirror(store, settings) == 2
     assert list(runs(store, client)) == [trial_id]

@@ -21,6 +21,7 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import FailureKind
+from orchestrator.machine import fingerprint
 from orchestrator.pool import Message, PackDone, Reported, WorkerLost, WorkerReady
 from orchestrator.ray_pool import RayPool
 from orchestrator.settings import from_environment
@@ -44,7 +45,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayPool]:
 def worker(pool: RayPool) -> str:
     """A worker that is ready; each test leaves it idle."""
     name = pool.hire(ONE_CPU)
-    assert hear(pool, until=WorkerReady) == [WorkerReady(name)]
+    assert hear(pool, until=WorkerReady) == [WorkerReady(name, fingerprint(cpus=1, gpus=0.0))]
     return name
 
 

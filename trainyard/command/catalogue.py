@@ -1,107 +1,96 @@
-"""The verbs that list what a spec can name: models, datasets, losses, activations, optimizers."""
+"""The verbs that list what a spec can name: tasks, models, datasets, losses, and so on."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from trainyard.command.output import json_option, print_json
+from trainyard import catalogue
+from trainyard.command.output import json_option, print_json, say
+
+if TYPE_CHECKING:
+    from trainyard.catalogue import Row
+
+
+@click.command(help="List the tasks, and what goes with them.")
+@json_option
+def tasks(as_json: bool) -> None:
+    """List the tasks with their losses, metrics and models; and the metrics."""
+    rows, metrics = catalogue.task_rows(), catalogue.metric_rows()
+    if as_json:
+        print_json({"tasks": rows, "metrics": metrics})
+        return
+    _show(rows)
+    _show(metrics, title="Metrics")
 
 
 @click.command(help="List the named architectures.")
 @json_option
 def models(as_json: bool) -> None:
-    """List the named architectures with their options and short names."""
-    from experiments.fields import fields_of
-    from experiments.zoo import models as known
-
-    rows = [
-        {
-            "name": name,
-            "options": ", ".join(fields_of(entry.options)),
-            "short_names": ", ".join(f"{name}{depth}" for depth in entry.depths),
-            "doc": entry.doc,
-            "paper": entry.paper,
-        }
-        for name, entry in known().items()
-    ]
-    _show("models", rows, as_json=as_json)
+    """List the named architectures with their tasks, options and short names."""
+    rows, torchvision = catalogue.model_rows(), catalogue.torchvision_names()
+    if as_json:
+        print_json({"models": rows, "torchvision": torchvision})
+        return
+    _show(rows)
+    click.echo(f"\ntorchvision's, for images of three channels:\n{', '.join(torchvision)}")
+    say("\nNetworks of your own are written out under layers (docs/spec.md).")
 
 
 @click.command(help="List the data sets.")
 @json_option
 def datasets(as_json: bool) -> None:
-    """List the data sets with their options."""
-    from experiments.datasets import DATASETS
-    from experiments.fields import fields_of
-
-    rows = [
-        {"name": name, "options": ", ".join(fields_of(kind.options)), "doc": kind.doc}
-        for name, kind in DATASETS.items()
-    ]
-    _show("datasets", rows, as_json=as_json)
+    """List the data sets with their targets and options, and what may be changed of any."""
+    rows, changes = catalogue.dataset_rows(), catalogue.change_rows()
+    if as_json:
+        print_json({"datasets": rows, "changes": changes})
+        return
+    _show(rows)
+    _show(changes, title="Changes of any data set")
 
 
 @click.command(help="List the losses, and what they go with.")
 @json_option
 def losses(as_json: bool) -> None:
-    """List the losses with the tasks and outputs that they go with."""
-    from experiments.compatibility import LOSSES
-
-    rows = [
-        {
-            "name": name,
-            "tasks": ", ".join(rule.tasks),
-            "output": rule.output,
-            "formula": rule.formula,
-            "doc": rule.doc,
-        }
-        for name, rule in LOSSES.items()
-    ]
-    _show("losses", rows, as_json=as_json)
+    """List the losses with their formulas, and the tasks and outputs that they go with."""
+    rows, outputs = catalogue.loss_rows(), catalogue.output_activation_rows()
+    if as_json:
+        print_json({"losses": rows, "output_activations": outputs})
+        return
+    _show(rows)
+    _show(outputs, title="Output activations")
 
 
 @click.command(help="List the activations.")
 @json_option
 def activations(as_json: bool) -> None:
-    """List the activation functions with their formulas."""
-    from experiments.activations import ACTIVATIONS
-
-    rows = [
-        {"name": name, "formula": function.formula, "doc": function.doc}
-        for name, function in ACTIVATIONS.items()
-    ]
-    _show("activations", rows, as_json=as_json)
+    """List the activation functions with their formulas and slopes."""
+    rows = catalogue.activation_rows()
+    if as_json:
+        print_json({"activations": rows})
+        return
+    _show(rows)
 
 
-@click.command(help="List optimizers and schedules.")
+@click.command(help="List optimizers, schedules and augmentations.")
 @json_option
 def optimizers(as_json: bool) -> None:
-    """List the optimizers and the learning-rate schedules."""
-    from experiments.hyperparameters import HYPERPARAMETERS, OPTIMIZERS, SCHEDULES
-
-    def takes(kind: str, name: str) -> str:
-        return ", ".join(
-            key for key, known in HYPERPARAMETERS.items() if known.where == f"{kind} {name}"
-        )
-
-    rows = [
-        {"name": name, "kind": kind, "takes": takes(kind, name), "doc": doc}
-        for kind, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
-        for name, doc in known.items()
-    ]
-    _show("optimizers", rows, as_json=as_json)
-
-
-def _show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """List the optimizers, the schedules of the learning rate, and the augmentations."""
+    rows, schedules = catalogue.optimizer_rows(), catalogue.schedule_rows()
+    augmentations = catalogue.augmentation_rows()
     if as_json:
-        print_json({title: rows})
+        print_json({"optimizers": rows, "schedules": schedules, "augmentations": augmentations})
         return
-    from rich.markup import escape
+    _show(rows)
+    _show(schedules, title="Schedules")
+    _show(augmentations, title="Augmentations")
 
-    from dashboards.tables import console, plain_table
 
-    table = plain_table(*(column.replace("_", " ") for column in rows[0]))
-    for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
-    console().print(table)
+def _show(rows: "Sequence[Row]", *, title: str = "") -> None:
+    from dashboards.catalogue_view import catalogue_view
+    from dashboards.tables import console
+
+    screen = console()
+    if title:
+        screen.print(f"\n[bold]{title}[/bold]\n")
+    screen.print(catalogue_view(rows))

@@ -1,11 +1,13 @@
 """The JSON documents that programs rely on: one function for each shape (docs/command-line.md)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.states import TrialState
 
 if TYPE_CHECKING:
+    from experiments.architecture import LayerSummary
+    from experiments.estimates import Estimate
     from experiments.leaderboard import Standing
     from experiments.plan import Plan
     from orchestrator.rows import AttemptRow, CurvePoint, Overview, TrialRow
@@ -59,14 +61,15 @@ def plan_fields(planned: "Plan") -> dict[str, Any]:
         "excluded": [{"variant": item.variant, "reason": item.reason} for item in planned.excluded],
         "merged": planned.num_merged,
         "warnings": list(planned.warnings),
-        "cached": 0,  # every trial is trained: results are not used again yet
-        "estimate": {
-            "seconds": planned.estimate.seconds,
-            "peak_memory_bytes": planned.estimate.peak_memory_bytes,
-        },
+        "cached": planned.num_known,
+        "submitted": planned.is_submitted,
+        "estimate": _estimate_fields(planned.estimate),
+        "task": planned.task,
         "data": {
             "name": planned.data.name,
             "input_shape": list(planned.data.input_shape),
+            "target": planned.data.target,
+            "target_names": list(planned.data.target_names),
             "classes": len(planned.data.class_names),
             "num_train": planned.num_train,
             "num_val": planned.num_val,
@@ -74,25 +77,49 @@ def plan_fields(planned: "Plan") -> dict[str, Any]:
             "digest": planned.data.digest,
         },
         "models": [
-            {
-                "model": label,
-                "parameters": architecture.parameters,
-                "multiply_adds": architecture.multiply_adds,
-                "output_shape": list(architecture.output_shape),
-                "layers": [
-                    {
-                        "path": row.path,
-                        "kind": row.kind,
-                        "text": row.text,
-                        "output_shape": list(row.output_shape),
-                        "parameters": row.parameters,
-                        "multiply_adds": row.multiply_adds,
-                        "receptive_field": row.receptive_field and list(row.receptive_field),
-                    }
-                    for row in architecture.trace()
-                ],
-            }
+            _model_fields(label, architecture.trace(), planned.estimate)
             for label, architecture in planned.architectures.items()
+        ],
+    }
+
+
+def _estimate_fields(estimate: "Estimate") -> dict[str, Any]:
+    """Give what a plan will cost; the seconds are null while there is nothing to go by."""
+    seconds = estimate.seconds
+    return {
+        "seconds": seconds and seconds.seconds,
+        "seconds_low": seconds and seconds.low,
+        "seconds_high": seconds and seconds.high,
+        "unsure": bool(seconds and seconds.is_unsure),
+        "learned_from": estimate.learned_from,
+        "workers": estimate.num_workers,
+        "peak_memory_bytes": estimate.peak_memory_bytes,
+    }
+
+
+def _model_fields(
+    label: str, trace: "Sequence[LayerSummary]", estimate: "Estimate"
+) -> dict[str, Any]:
+    """Give a network: its sums, and its layers."""
+    return {
+        "model": label,
+        "parameters": sum(row.parameters for row in trace),
+        "multiply_adds": sum(row.multiply_adds for row in trace),
+        "activation_bytes": sum(row.activation_bytes for row in trace),
+        "output_shape": list(trace[-1].output_shape),
+        "trial_seconds": estimate.trial_seconds.get(label),
+        "layers": [
+            {
+                "path": row.path,
+                "kind": row.kind,
+                "text": row.text,
+                "output_shape": list(row.output_shape),
+                "parameters": row.parameters,
+                "multiply_adds": row.multiply_adds,
+                "activation_bytes": row.activation_bytes,
+                "receptive_field": row.receptive_field and list(row.receptive_field),
+            }
+            for row in trace
         ],
     }
 
@@ -110,6 +137,8 @@ def trial_fields(row: "TrialRow") -> dict[str, Any]:
         "attempts": row.num_attempts,
         "selected_epoch": row.selected_epoch,
         "duration_seconds": row.duration_seconds,
+        "peak_memory_bytes": row.peak_memory_bytes,
+        "machine": row.machine,
         "failure": None if row.failure is None else row.failure.to_data(),
     }
 

@@ -81,7 +81,8 @@ def trials(experiment: str, as_csv: bool, as_json: bool) -> None:
     from trainyard.workplace import Workplace
 
     results = Workplace().results
-    rows = results.trials(results.resolve_experiment(experiment).id)
+    found = results.resolve_experiment(experiment)
+    rows = results.trials(found.id)
     if as_json:
         print_json({"trials": [trial_fields(row) for row in rows]})
     elif as_csv:
@@ -91,7 +92,7 @@ def trials(experiment: str, as_csv: bool, as_json: bool) -> None:
         from dashboards.tables import console
 
         screen = console()
-        screen.print(trials_table(rows, width=screen.width))
+        screen.print(trials_table(found, rows, width=screen.width))
         if any(row.failure is not None for row in rows):
             say("Why one failed: trainyard show TRIAL")
 
@@ -119,7 +120,7 @@ def curves(experiment: str, metrics: tuple[str, ...], as_json: bool) -> None:
         _print_csv(point_fields(point) for point in points)
 
 
-@click.command(help="Show one trial: configuration, attempts, curve.")
+@click.command(help="Show one trial: configuration, result, attempts, curves.")
 @click.argument("trial", metavar="TRIAL")
 @json_option
 def show(trial: str, as_json: bool) -> None:
@@ -129,7 +130,7 @@ def show(trial: str, as_json: bool) -> None:
     results = Workplace().results
     row = results.trial(trial)
     attempts, points = results.attempts(row.id), results.curves(trial_id=row.id)
-    checkpoints = results.checkpoints(row.id)
+    checkpoints, confusion = results.checkpoints(row.id), results.confusion(row.id)
     if as_json:
         print_json(
             {
@@ -141,15 +142,23 @@ def show(trial: str, as_json: bool) -> None:
                     for item in checkpoints
                 ],
                 "points": [point_fields(point) for point in points],
+                "confusion": confusion and confusion.to_data(),
             }
         )
         return
-    from dashboards.store_views import trial_view
     from dashboards.tables import console
+    from dashboards.trial_view import trial_view
 
     screen = console()
-    config = results.config(row.id)
-    for part in trial_view(row, config, attempts=attempts, points=points, checkpoints=checkpoints):
+    for part in trial_view(
+        row,
+        results.config(row.id),
+        attempts=attempts,
+        points=points,
+        checkpoints=checkpoints,
+        confusion=confusion,
+        width=screen.width,
+    ):
         screen.print(part)
 
 

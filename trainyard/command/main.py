@@ -18,6 +18,9 @@ INTERRUPTED: Final = 130
 INTERNAL: Final = 1
 
 VERBS: Final = {
+    # Start.
+    "recipes": ("recipes", "List the recipes, or print one."),
+    "init": ("recipes", "Copy a recipe to this folder, to start from."),
     # Ask.
     "plan": ("ask", "Check a spec and show what would run; write nothing."),
     "submit": ("ask", "Record an experiment and its trials."),
@@ -35,11 +38,12 @@ VERBS: Final = {
     "show": ("look", "Show one trial: configuration, attempts, curve."),
     "leaderboard": ("look", "Rank variants over their seeds."),
     # Catalogue.
+    "tasks": ("catalogue", "List the tasks, and what they are measured by."),
     "models": ("catalogue", "List the named architectures."),
     "datasets": ("catalogue", "List the data sets."),
     "losses": ("catalogue", "List the losses, and what they go with."),
     "activations": ("catalogue", "List the activations."),
-    "optimizers": ("catalogue", "List optimizers and schedules."),
+    "optimizers": ("catalogue", "List optimizers, schedules and augmentations."),
     # House.
     "mlflow": ("house", "Open the MLflow UI on the right store."),
     "doctor": ("house", "Say what is wrong here and how to mend it."),
@@ -48,6 +52,7 @@ VERBS: Final = {
 """Verb -> the module of `trainyard.command` that holds it, and its line of help."""
 
 _HEADINGS: Final = {
+    "recipes": "Start",
     "ask": "Ask",
     "work": "Work",
     "look": "Look",
@@ -79,7 +84,7 @@ class _Verbs(click.Group):
 @click.group(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: trainyard plan experiments/recipes/quickstart.yaml",
+    epilog="Start with: trainyard init, and then: trainyard plan quickstart.yaml",
 )
 @click.version_option(VERSION, prog_name="trainyard")
 def trainyard() -> None:

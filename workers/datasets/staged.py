@@ -1,5 +1,6 @@
 """A staged data set as a trial sees it: split tensors over mapped files, and their statistics."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -38,9 +39,11 @@ class Split:
 class StagedData:
     """The three splits of a data set; `train` and `val` share their inputs and targets.
 
-    `digest` names the content, as in `DataConfig`. `mean` and `std` are the statistics of
-    channels (C,) or features (F,) over the training split, float32, in units of the raw
-    values. `target`, `class_names` and `target_names` are as in `DatasetFacts`.
+    `digest` names the content, as in `DataConfig`. `mean` and `std` say how the inputs are
+    shifted and scaled for a network, by channel (C,) or feature (F,), float32, in units of
+    the raw values: the statistics of the training split unless the data configuration says
+    otherwise. `target`, `class_names`, `target_names` and `full_scale` are as in
+    `DatasetFacts`.
     """
 
     name: str
@@ -54,6 +57,7 @@ class StagedData:
     std: Tensor
     target: str = "class"
     target_names: tuple[str, ...] = ()
+    full_scale: int = 255
 
     def to(self, device: torch.device) -> "StagedData":
         """Give the data with all tensors on a device (itself, on the CPU).
@@ -114,6 +118,30 @@ def channel_statistics(
     mean = torch.tensor([mean for mean, _ in moments], dtype=torch.float32)
     std = torch.tensor([std for _, std in moments], dtype=torch.float32)
     return mean, std
+
+
+def feature_statistics(
+    numbers: NDArray[np.float32], indices: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Give mean and standard deviation of each feature over some examples.
+
+    The sums are exactly rounded (Shewchuk 1997), so the order does not matter. The
+    deviation is the population's; of a feature that never changes it is given as 1.
+
+    Args:
+        numbers: (M, F) float32.
+        indices: (N,) int64, the examples that count; N >= 1.
+
+    Returns:
+        mean and std, (F,) float32 each.
+    """
+    moments = []
+    for feature in numbers[indices].astype(np.float64).T:
+        mean = math.fsum(feature) / len(feature)
+        variance = math.fsum((feature - mean) ** 2) / len(feature)
+        moments.append((mean, math.sqrt(variance) if np.ptp(feature) else 1.0))
+    both = torch.tensor(moments, dtype=torch.float32)  # (F, 2)
+    return both[:, 0], both[:, 1]
 
 
 def _histograms(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -27,6 +27,8 @@ def _create_experiment() -> None:
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("task", sa.Text(), nullable=False),
+        sa.Column("class_names", sa.JSON(), nullable=False),
         sa.Column("objective", sa.JSON(), nullable=False),
         sa.Column("execution", sa.JSON(), nullable=False),
         sa.Column("checkpoints", sa.JSON(), nullable=False),
@@ -53,6 +55,7 @@ def _create_trial() -> None:
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("content_key", sa.Text(), nullable=False),
+        sa.Column("work", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
         sa.Column("lease_expires_at", sa.Double()),
@@ -66,9 +69,12 @@ def _create_trial() -> None:
         sa.Column("objective_value", sa.Double()),
         sa.Column("selected_epoch", sa.Integer()),
         sa.Column("duration_seconds", sa.Double()),
+        sa.Column("peak_memory_bytes", sa.BigInteger()),
+        sa.Column("machine", sa.Text()),
         sa.Column("queued_at", sa.Double(), nullable=False),
         sa.Column("started_at", sa.Double()),
         sa.Column("finished_at", sa.Double()),
+        sa.Column("confusion", sa.JSON()),
         sa.ForeignKeyConstraint(
             ["experiment_id"], ["experiment.id"], name="fk_trial_experiment_id"
         ),
@@ -89,6 +95,8 @@ def _create_trial() -> None:
     op.create_index(
         "ix_trial_experiment_id_variant_state", "trial", ["experiment_id", "variant", "state"]
     )
+    op.create_index("ix_trial_content_key_state", "trial", ["content_key", "state"])
+    op.create_index("ix_trial_machine_finished_at", "trial", ["machine", "finished_at"])
     op.create_index(
         "ix_trial_lease_expires_at", "trial", ["lease_expires_at"], **_where("state = 'leased'")
     )

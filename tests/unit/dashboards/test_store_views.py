@@ -1,6 +1,7 @@
 """What people read in a terminal, drawn from a real store."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -10,10 +11,11 @@ from rich.console import Console, RenderableType
 
 from dashboards.pace import pace
 from dashboards.progress import ProgressLog, ProgressView, progress_text
-from dashboards.store_views import leaderboard_view, status_view, trial_view, trials_table
+from dashboards.store_views import leaderboard_view, status_view, trials_table
 from experiments.leaderboard import Outcome, rank
-from experiments.records import Execution, Failure, Objective
+from experiments.records import Execution, Failure, Objective, TrialSucceeded
 from experiments.states import FailureKind
+from experiments.tasks import natural_goal
 from orchestrator.database import open_store
 from orchestrator.queue import Queue
 from orchestrator.results import Results
@@ -22,8 +24,6 @@ from tests.samples import (
     SettableClock,
     an_experiment,
     claim_one,
-    points_of,
-    saved,
     some_trials,
     submit,
     success_of,
@@ -67,11 +67,62 @@ def test_a_table_of_trials_shows_why_one_failed_on_one_line(store: Store) -> Non
     message = "[bold]no such \x1b]0;title\x07file\nsecond line"
     failure = Failure(FailureKind.DATA, "DatasetError", message, "...")
     store.queue.fail(claim_one(store.queue).lease, failure)
-    shown = text_of([trials_table(store.results.trials("exp1"), width=200)])
+    shown = table_of(store, width=200)
     # Text: neither a style of ours nor a command to the terminal.
     assert "[bold]no such \\x1b]0;title\\x07file" in shown
     assert "\x1b" not in shown
     assert len(shown.splitlines()) == 2
+
+
+def table_of(store: Store, *, width: int) -> str:
+    (experiment,) = store.results.experiments()
+    table = trials_table(experiment, store.results.trials(experiment.id), width=width)
+    return text_of([table], width=width)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "measured", "head", "row"),
+    [
+        (
+            "classification",
+            "val/accuracy",
+            {"val/accuracy": 0.97, "val/loss": 0.1, "test/accuracy": 0.9612},
+            ["val/accuracy", "val/loss", "test/accuracy"],
+            ["0.9700", "0.1000", "0.9612"],
+        ),
+        (
+            "regression",
+            "val/r2",
+            {"val/rmse": 12345.6, "val/r2": -0.5, "val/loss": 1.5e8, "test/r2": math.nan},
+            ["val/r2", "val/rmse", "val/loss", "test/r2"],
+            ["-0.5000", "12,346", "1.5e+08", "nan"],
+        ),
+        (
+            "reconstruction",
+            "val/loss",
+            {"val/psnr": 31.25, "val/loss": 7.5e-4, "test/loss": 0.00125},
+            ["val/loss", "val/psnr", "test/loss"],
+            ["0.00075", "31.25", "0.001250"],
+        ),
+    ],
+)
+def test_trials_are_shown_with_what_their_experiment_is_judged_by(
+    store: Store,
+    task: str,
+    metric: str,
+    measured: dict[str, float],
+    head: list[str],
+    row: list[str],
+) -> None:
+    objective = Objective(metric=metric, goal=natural_goal(metric))
+    (trial,) = some_trials(1)
+    trial = dataclasses.replace(trial, config=dataclasses.replace(trial.config, task=task))
+    store.queue.submit(an_experiment(objective=objective), [trial])
+    store.queue.succeed(claim_one(store.queue).lease, TrialSucceeded(trial.id, measured, 1, 2.0))
+
+    first, second = table_of(store, width=200).splitlines()
+    assert first.split() == ["trial", "variant", "seed", "state", "attempts", *head, "seconds"]
+    assert second.split()[5:] == [*row, "2.0"]
 
 
 def test_ids_are_whole_on_a_narrow_terminal(store: Store) -> None:
@@ -83,34 +134,10 @@ def test_ids_are_whole_on_a_narrow_terminal(store: Store) -> None:
     store.queue.submit(
         experiment, [dataclasses.replace(t, variant=f"{t.variant}{t.number}") for t in trials]
     )
-    narrow = text_of([trials_table(store.results.trials("d1b3ba00351c"), width=60)], width=60)
+    narrow = table_of(store, width=60)
     assert "d1b3ba00-0001" in narrow
     assert "d1b3ba00-0002" in narrow
     assert "d1b3ba00351c" in text_of(status_view(store.results.overviews(), width=60), width=60)
-
-
-def test_a_trials_page_holds_curve_checkpoint_and_attempts(store: Store) -> None:
-    submit(store.queue, 1)
-    lease = claim_one(store.queue).lease
-    store.results.record(
-        [(lease, points_of(lease.trial_id, 0.9, 0.5, 0.1)), (lease, saved(lease.trial_id))]
-    )
-    store.queue.succeed(lease, success_of(lease.trial_id, 0.75))
-    row = store.results.trial(lease.trial_id)
-    shown = text_of(
-        trial_view(
-            row,
-            store.results.config(row.id),
-            attempts=store.results.attempts(row.id),
-            points=store.results.curves(trial_id=row.id),
-            checkpoints=store.results.checkpoints(row.id),
-        )
-    )
-    assert "exp1-0001  v1, seed 0: succeeded" in shown
-    assert "█▅▁ 0.9 to 0.1" in shown
-    assert "attempt  1: succeeded on w1" in shown
-    assert "saved    best: epoch 1, 123 B, best.pt" in shown
-    assert "val/accuracy 0.75" in shown
 
 
 def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
@@ -123,6 +150,21 @@ def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
     assert "One seed tells nothing of the spread" in shown
     assert "1 variant lacks the result of some seeds" in shown
     assert "no result" in shown
+
+
+def test_the_leaderboard_of_a_minimised_metric_begins_with_the_smallest() -> None:
+    objective = Objective(metric="val/rmse", goal="minimize")
+    outcomes = [
+        Outcome(variant, {}, {"val/rmse": value, "test/rmse": value + 1, "test/r2": 0.5})
+        for variant, value in (("far", 1312.0), ("near", 12.34), ("near", 12.44))
+    ]
+    _, head, first, second, *_ = text_of(
+        leaderboard_view("grid", objective, rank(outcomes, objective), width=200)
+    ).splitlines()
+    assert head.split() == ["variant", "val/rmse", "std", "95%", "interval", "n", "test/rmse"]
+    assert first.split()[:4] == ["1", "near", "12.39", "0.07071"]
+    assert first.split()[-2:] == ["2", "13.39"]
+    assert second.split() == ["2", "far", "1,312", "1", "1,313"]
 
 
 def test_pace_is_unknown_until_a_trial_has_ended(store: Store) -> None:

@@ -5,10 +5,21 @@ import pickle
 import pytest
 
 from experiments.architecture import Architecture
+from experiments.blocks import Patches, Residual
 from experiments.errors import SpecError
 from experiments.geometry import ShapeError
-from experiments.layers import Activation, BatchNorm, Dropout, Flatten, Linear, Residual
-from experiments.window_layers import AdaptiveAvgPool2d, AvgPool2d, Conv2d, MaxPool2d
+from experiments.joins import Add, Concat, From, Tap
+from experiments.layers import Activation, BatchNorm, Dropout, Flatten, Linear, Reshape
+from experiments.torchvision_networks import TorchvisionNetwork
+from experiments.unit_layers import AssociativeUnits, Maxout
+from experiments.upsampling_layers import ConvTranspose2d, Upsample
+from experiments.window_layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Conv2d,
+    LocallyConnected2d,
+    MaxPool2d,
+)
 
 EVERY_LAYER = Architecture(
     "every-layer",
@@ -31,6 +42,51 @@ EVERY_LAYER = Architecture(
     ),
 )
 
+# A small FCN: scores of the whole map and of an earlier, finer one.
+GRAPH = Architecture(
+    "graph",
+    (3, 32, 32),
+    (
+        Conv2d(8, (3, 3), padding=(1, 1)),
+        MaxPool2d((2, 2)),
+        Tap("fine"),
+        Conv2d(16, (3, 3), padding=(1, 1)),
+        MaxPool2d((4, 4)),
+        Conv2d(5, (1, 1)),
+        ConvTranspose2d(5, (8, 8), (4, 4), (2, 2), bias=False, init="bilinear"),
+        Tap("coarse"),
+        From("fine"),
+        Conv2d(5, (1, 1)),
+        Add(("coarse",)),
+        Upsample((2, 2), "bilinear"),
+    ),
+)
+PATCHES = Architecture(
+    "patches",
+    (3, 16, 12),
+    (
+        Conv2d(4, (3, 3), padding=(1, 1)),
+        Patches(
+            (5, 5),
+            (2, 1),
+            (
+                LocallyConnected2d(6, (3, 3), bias=False),
+                Residual((BatchNorm(),)),
+                Flatten(),
+                Maxout(7, 3),
+                Activation("softmax"),
+            ),
+        ),
+        Flatten(),
+        AssociativeUnits(24),
+        Activation("step"),
+        Reshape((2, 3, 4)),
+    ),
+)
+NETWORKS = pytest.mark.parametrize(
+    "network", [EVERY_LAYER, GRAPH, PATCHES], ids=lambda network: network.name
+)
+
 
 def test_trace_names_layers_as_torch_does() -> None:
     paths = [(row.path, row.depth) for row in EVERY_LAYER.trace()]
@@ -45,23 +101,67 @@ def test_trace_names_layers_as_torch_does() -> None:
     ]
 
 
-def test_trace_hands_each_output_to_the_next_layer() -> None:
-    rows = [row for row in EVERY_LAYER.trace() if row.depth == 0]
-    assert rows[0].input_shape == EVERY_LAYER.input_shape
+@NETWORKS
+def test_trace_hands_each_output_to_the_next_layer(network: Architecture) -> None:
+    rows = [row for row in network.trace() if row.depth == 0]
+    assert rows[0].input_shape == network.input_shape
     for before, after in itertools.pairwise(rows):
         assert before.output_shape == after.input_shape
-    assert rows[-1].output_shape == EVERY_LAYER.output_shape == (7,)
+    assert rows[-1].output_shape == network.output_shape
 
 
-def test_rows_add_up_to_the_network() -> None:
-    # Residual.measure sums its branches by a way of its own.
-    shape, parameters, multiply_adds = EVERY_LAYER.input_shape, 0, 0
-    for layer in EVERY_LAYER.layers:
-        parameters += layer.parameters(shape)
-        multiply_adds += layer.multiply_adds(shape)
-        shape = layer.output_shape(shape)
-    assert EVERY_LAYER.parameters == parameters
-    assert EVERY_LAYER.multiply_adds == multiply_adds
+@pytest.mark.parametrize("network", [EVERY_LAYER, PATCHES], ids=["every-layer", "patches"])
+def test_rows_add_up_to_the_network(network: Architecture) -> None:
+    # A block's own `measure` sums up its layers by another way.
+    shape, parameters, multiply_adds, activation_bytes = network.input_shape, 0, 0, 0
+    for layer in network.layers:
+        measure = layer.measure(shape)
+        parameters += measure.parameters
+        multiply_adds += measure.multiply_adds
+        activation_bytes += measure.activation_bytes
+        shape = measure.output_shape
+    assert network.parameters == parameters
+    assert network.multiply_adds == multiply_adds
+    assert network.activation_bytes == activation_bytes
+
+
+def test_graph_is_followed_to_its_taps_and_joined() -> None:
+    rows = {row.path: row for row in GRAPH.trace()}
+    assert rows["8"].input_shape == (5, 16, 16)
+    assert rows["8"].output_shape == rows["2"].output_shape == (8, 16, 16)
+    assert rows["10"].text == "add coarse"
+    assert GRAPH.output_shape == (5, 32, 32)
+    learned = 3 * 9 * 8 + 8 + 8 * 9 * 16 + 16 + 16 * 5 + 5 + 5 * 5 * 64 + 8 * 5 + 5
+    assert GRAPH.parameters == learned
+
+
+def test_taps_hold_no_memory_of_their_own() -> None:
+    rows = {row.path: row for row in GRAPH.trace()}
+    assert [rows[path].activation_bytes for path in ("2", "7", "8", "10")] == [0, 0, 0, 4 * 1280]
+
+
+def test_join_sees_what_any_of_its_signals_sees() -> None:
+    fields = {row.path: row.receptive_field for row in GRAPH.trace()}
+    # 3x3, pooled by 2: 4 pixels, 2 apart; 3x3: 8; pooled by 4: 14, 8 apart; two of those: 22.
+    assert (fields["2"], fields["4"], fields["6"]) == ((4, 4), (14, 14), (22, 22))
+    assert (fields["8"], fields["9"], fields["10"]) == ((4, 4), (4, 4), (22, 22))
+    # Two neighbours of the sum may see three of the scores that were upsampled by 4.
+    assert fields["11"] == (30, 30)
+
+
+def test_rows_inside_patches_are_of_one_patch_and_count_for_all() -> None:
+    rows = {row.path: row for row in PATCHES.trace()}
+    places = 6 * 8
+    local = rows["1.layers.0"]
+    assert (local.input_shape, local.output_shape) == ((4, 5, 5), (6, 3, 3))
+    assert local.parameters == 6 * 9 * 4 * 9
+    assert local.multiply_adds == places * local.parameters
+    assert local.activation_bytes == places * 4 * 54
+    assert [row.depth for row in rows.values()][1:4] == [1, 2, 1]
+    assert (rows["1"].parameters, rows["1"].output_shape) == (0, (7, 6, 8))
+    # The layer before has seen a border of one pixel more; a patch is seen whole.
+    assert (local.receptive_field, rows["1"].receptive_field) == ((5, 5), (7, 7))
+    assert rows["1"].lost_border == (1, 0)
 
 
 def test_receptive_field_of_lenet_is_its_padded_input() -> None:
@@ -111,19 +211,43 @@ def test_branches_that_cannot_be_added_name_their_block() -> None:
         Architecture("odd", (1, 8, 8), (Residual((Conv2d(2, (1, 1)),)),)).trace()
 
 
-def test_data_round_trips_through_json() -> None:
-    data = json.loads(json.dumps(EVERY_LAYER.to_data()))
+def test_joins_that_do_not_fit_name_taps_and_shapes() -> None:
+    layers = (Tap("a"), MaxPool2d((2, 2)), Concat(("a",)))
+    message = (
+        r"layer 2: concat needs images of one size, or vectors, got 1x4x4 at its place, "
+        r"1x8x8 at the tap a"
+    )
+    with pytest.raises(ShapeError, match=message):
+        Architecture("odd", (1, 8, 8), layers).trace()
+
+
+def test_unknown_tap_names_the_layer() -> None:
+    with pytest.raises(ShapeError, match=r"layer 1: there is no tap 'b' before it"):
+        Architecture("lost", (1, 8, 8), (Flatten(), Add(("b",)))).trace()
+
+
+def test_tap_inside_a_block_names_the_branch() -> None:
+    with pytest.raises(ShapeError, match=r"layer 0\.body\.0: tap a stands inside a block"):
+        Architecture("deep", (1, 8, 8), (Residual((Tap("a"),)),)).trace()
+
+
+@NETWORKS
+def test_data_round_trips_through_json(network: Architecture) -> None:
+    data = json.loads(json.dumps(network.to_data()))
     again = Architecture.from_data(data)
-    assert again == EVERY_LAYER
-    assert again.to_data() == EVERY_LAYER.to_data()
+    assert again == network
+    assert hash(again) == hash(network)
+    assert again.to_data() == network.to_data()
 
 
-def test_pickle_round_trips() -> None:
-    assert pickle.loads(pickle.dumps(EVERY_LAYER)) == EVERY_LAYER
+def test_measured_layer_round_trips_though_no_spec_may_write_it() -> None:
+    network = Architecture("tv", (3, 64, 64), (TorchvisionNetwork("resnet18", 7, 11, 12, 13),))
+    assert Architecture.from_data(network.to_data()) == network
 
 
-def test_equal_networks_have_equal_hashes() -> None:
-    assert hash(Architecture.from_data(EVERY_LAYER.to_data())) == hash(EVERY_LAYER)
+@NETWORKS
+def test_pickle_round_trips(network: Architecture) -> None:
+    assert pickle.loads(pickle.dumps(network)) == network
 
 
 def test_data_that_leaves_a_layer_open_is_refused() -> None:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from experiments.datasets import (
     DATASETS,
     DatasetFacts,
-    FakeOptions,
-    ImageFolderOptions,
     facts,
     read_options,
     split_sizes,
 )
 from experiments.errors import DatasetError
 from experiments.fields import Record
+from experiments.generated_sets import FakeOptions
+from experiments.image_folder_set import ImageFolderOptions
 from experiments.kinds import INVALID, Faults
 from experiments.yaml_text import parse
 
@@ -65,7 +65,14 @@ def test_a_digest_stays_what_it_was() -> None:
 def test_fake_is_described_by_its_options() -> None:
     found = facts("fake", FAKE, root=Path("/nowhere"))
     assert found == DatasetFacts(
-        "fake", (3, 4, 5), ("0", "1", "2", "3", "4", "5", "6"), 20, 20, found.digest
+        "fake",
+        (3, 4, 5),
+        ("0", "1", "2", "3", "4", "5", "6"),
+        20,
+        20,
+        found.digest,
+        train_counts=(3, 3, 3, 3, 3, 3, 2),
+        test_counts=(3, 3, 3, 3, 3, 3, 2),
     )
 
 

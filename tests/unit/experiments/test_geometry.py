@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.geometry import ReceptiveField, Window, shape_text
+from experiments.geometry import Reach, ReceptiveField, Window, shape_text
 
 
 def test_shapes_are_written_as_people_do() -> None:
@@ -41,12 +41,34 @@ def test_stride_beyond_the_window_loses_no_border() -> None:
 
 def test_receptive_field_grows_by_window_and_stride() -> None:
     field = ReceptiveField()
-    for window in (Window((3, 3)), Window((2, 2), (2, 2)), Window((3, 3)), Window((3, 3))):
+    for window in (Window((3, 1)), Window((2, 1), (2, 1)), Window((3, 1)), Window((3, 1))):
         field = field.through(window)
     # 1 + 2, + 1, then twice + 2 neighbours that stand 2 pixels apart.
-    assert field == ReceptiveField((12, 12), (2, 2))
+    assert field == ReceptiveField(Reach(12, 2), Reach(1, 1))
+    assert field.size == (12, 1)
 
 
 def test_union_takes_the_wider_branch_in_each_direction() -> None:
-    union = ReceptiveField((3, 9), (2, 2)).union(ReceptiveField((5, 1), (2, 2)))
-    assert union == ReceptiveField((5, 9), (2, 2))
+    union = ReceptiveField(Reach(3, 2), Reach(9, 2)).union(ReceptiveField(Reach(5, 2), Reach(1, 2)))
+    assert union == ReceptiveField(Reach(5, 2), Reach(9, 2))
+
+
+def test_pixel_of_an_upsampled_image_sees_whole_pixels_of_the_one_before() -> None:
+    reach = Reach().through(8, 8).upsampled(4, 4)  # 8 pixels, each painted four times
+    assert reach.pixels == 8
+    assert reach.through(2, 1).pixels == 16  # two neighbours may come from two pixels
+    assert reach.through(5, 1).pixels == 16
+    assert reach.through(6, 1).pixels == 24
+
+
+def test_bilinear_interpolation_sees_two_neighbours_through_all_levels() -> None:
+    reach = Reach().upsampled(4, 2).upsampled(4, 2)
+    assert (reach.below, reach.pixels) == (Reach().upsampled(4, 2), 3)
+
+
+def test_transposed_window_that_keeps_the_size_is_a_window() -> None:
+    assert Reach(3, 2).upsampled(3, 1) == Reach(3, 2).through(3, 1)
+
+
+def test_upsampling_loses_no_border() -> None:
+    assert Window((2, 2), (4, 3), transposed=True).lost_border((7, 7)) == (0, 0)

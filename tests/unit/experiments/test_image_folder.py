@@ -42,6 +42,28 @@ def test_a_given_size_wins_over_the_first_image(tmp_path: Path) -> None:
     assert facts("image_folder", options, root=tmp_path).input_shape == (3, 4, 5)
 
 
+def test_the_images_of_each_class_are_counted(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    (folder / "train" / "car" / "0.png").unlink()
+    found = facts("image_folder", {"path": "photos"}, root=tmp_path)
+    assert (found.train_counts, found.test_counts) == ((2, 1), (2, 2))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_image_of_another_size_is_named_beforehand(tmp_path: Path, split: str) -> None:
+    from PIL import Image
+
+    folder = make_folder(tmp_path, size=6, colours=tuple(range(5)))
+    first = list_images(folder).train[0].path
+    odd = next(p for p in sorted((folder / split).rglob("*.png")) if not p.match(first))
+    Image.new("L", (7, 5)).save(odd)
+    message = rf"{odd} is 5x7, but the first training image is 6x6; give image_size"
+    with pytest.raises(DatasetError, match=message):
+        facts("image_folder", {"path": "photos"}, root=tmp_path)
+    options = {"path": "photos", "image_size": [4, 4]}
+    assert facts("image_folder", options, root=tmp_path).input_shape == (3, 4, 4)
+
+
 def test_images_of_all_classes_are_mixed(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, colours=tuple(range(20)))
     labels = [image.label for image in list_images(folder).train]

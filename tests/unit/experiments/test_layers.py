@@ -8,9 +8,9 @@ from experiments.layers import (
     Flatten,
     Layer,
     Linear,
-    Residual,
+    Reshape,
 )
-from experiments.window_layers import Conv2d, MaxPool2d
+from experiments.window_layers import Conv2d
 
 
 # systems.md, "Arithmetic the plan must get right".
@@ -68,19 +68,16 @@ def test_activation_s_text_shows_alpha_only_where_it_was_chosen() -> None:
     assert Activation("leaky_relu", 0.2).text == "leaky_relu 0.2"
 
 
-def test_residual_adds_up_both_branches() -> None:
-    body = (Conv2d(8, (3, 3), padding=(1, 1)), BatchNorm())
-    shortcut = (Conv2d(8, (1, 1), bias=False),)
-    measure = Residual(body, shortcut).measure((4, 6, 6))
-    assert measure.output_shape == (8, 6, 6)
-    assert measure.parameters == (9 * 4 + 1) * 8 + 16 + 4 * 8
-    assert measure.multiply_adds == (9 * 4 * 8 + 4 * 8) * 36
+def test_reshape_gives_the_same_numbers_as_an_image() -> None:
+    measure = Reshape((1, 4, 6)).measure((24,))
+    assert (measure.output_shape, measure.parameters) == ((1, 4, 6), 0)
+    with pytest.raises(ShapeError, match=r"reshape 1x4x6 needs 24 numbers, got 27 in 3x3x3"):
+        Reshape((1, 4, 6)).measure((3, 3, 3))
 
 
-def test_residual_refuses_branches_that_cannot_be_added() -> None:
-    message = r"residual cannot add its body's 8x6x6 to its shortcut's 4x6x6"
-    with pytest.raises(ShapeError, match=message):
-        Residual((Conv2d(8, (1, 1)),)).measure((4, 6, 6))
+def test_output_is_held_in_memory_unless_it_is_a_view() -> None:
+    layers = (Linear(10), Activation("relu"), Flatten(), Reshape((2, 5, 1)))
+    assert [layer.measure((10,)).activation_bytes for layer in layers] == [40, 40, 0, 0]
 
 
 def test_data_leaves_defaults_out() -> None:
@@ -93,7 +90,5 @@ def test_data_leaves_defaults_out() -> None:
     }
 
 
-def test_residual_s_data_leaves_an_empty_shortcut_out() -> None:
-    assert Residual((MaxPool2d((1, 1)),)).to_data() == {
-        "residual": {"body": [{"max_pool2d": {"kernel_size": 1}}]}
-    }
+def test_data_of_a_shape_is_whole() -> None:
+    assert Reshape((8, 8, 8)).to_data() == {"reshape": {"shape": [8, 8, 8]}}

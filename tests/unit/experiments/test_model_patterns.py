@@ -40,6 +40,15 @@ def pattern(value: Any, *, own: set[str] | None = None) -> ModelPattern:
         ("small", SMALL),
         ({"name": "small"}, SMALL),
         ("vgg11 width=0.25", {"name": "vgg11", "width": 0.25}),
+        ("fcn", "fcn16s"),
+        ("fcn16s", {"name": "fcn16s", "width": 0.5}),
+        ({"stride": 16}, "fcn16s"),
+        ("torchvision/resnet18", "torchvision/resnet18"),
+        ({"weights": None}, "torchvision/resnet18"),
+        (
+            {"name": "torchvision/resnet50", "weights": "IMAGENET1K_V2"},
+            {"name": "torchvision/resnet50", "weights": "IMAGENET1K_V2"},
+        ),
     ],
 )
 def test_a_pattern_means_every_model_with_what_it_says(meant: Any, model: Any) -> None:
@@ -56,6 +65,10 @@ def test_a_pattern_means_every_model_with_what_it_says(meant: Any, model: Any) -
         ({"depth": 11}, "mlp"),
         ({"batch_norm": True}, SMALL),
         ("vgg11 width=0.25", "vgg11"),
+        ("fcn8s", "fcn16s"),
+        ("torchvision/resnet18", "resnet18"),
+        ("resnet", "torchvision/resnet18"),
+        ({"weights": "IMAGENET1K_V1"}, "torchvision/resnet18"),
     ],
 )
 def test_a_pattern_means_no_other_model(meant: Any, model: Any) -> None:
@@ -65,17 +78,18 @@ def test_a_pattern_means_no_other_model(meant: Any, model: Any) -> None:
 @pytest.mark.parametrize(
     ("meant", "message"),
     [
-        ("vggg", "unknown model 'vggg'; did you mean 'vgg'?; known models: softmax_regression, "),
+        ("vggg", "unknown model 'vggg'; did you mean 'vgg'?; known models: linear_regression, "),
         ("smal", "unknown model 'smal'; did you mean 'small'?"),
         ({"name": "vggg"}, "unknown model 'vggg'; did you mean 'vgg'?"),
         ("vgg12", "vgg has the depths 11, 13, 16, 19, got 12"),
         ({"name": "vgg", "deep": 11}, "unknown option 'deep'; did you mean 'depth'?; known"),
-        ({"deep": 11}, "unknown option 'deep'; did you mean 'depth'?; known options: hidden, "),
+        ({"deep": 11}, "unknown option 'deep'; did you mean 'depth'?; known options: units, "),
         ({"name": "vgg", "hidden": [8]}, "unknown option 'hidden'; known options: depth, width"),
         ({"name": "lenet5", "depth": 5}, "unknown option 'depth'; lenet5 has none"),
         ({"name": "small", "layers": []}, "unknown option 'layers'; small has none"),
         ({"name": "vgg16", "depth": 11}, "model.depth: 'vgg16' already says the depth"),
         ({"depth": 12}, "model.depth: must be one of 11, 13, 16, 19, or one of 18, 34, 50"),
+        ("torchvision/resnet19", "did you mean 'torchvision/resnet18'?; known models: linear_"),
         ({"name": 3}, "must be a text, got 3"),
         ({}, "must be a model's name, or a mapping of its options, got {}"),
         (7, "must be a model's name, or a mapping of its options, got 7"),

@@ -19,6 +19,9 @@ from experiments.printable import number_text, printable
         ("\udcff.png", "\\udcff.png"),
         ("tag \U000e0001", "tag \\U000e0001"),
         ("two\nlines", "two\\x0alines"),
+        ("two\u2028lines", "two\\u2028lines"),
+        ("un\ud7ffassigned", "un\\ud7ffassigned"),
+        ("50\u00a0%", "50\u00a0%"),
     ],
 )
 def test_what_steers_a_terminal_is_written_out(text: str, shown: str) -> None:

@@ -10,9 +10,9 @@ from experiments.spec import read_spec
 SMALL = "{name: small, layers: [flatten, {linear: 8}, activation, {linear: classes}]}"
 
 
-def expanded(space: str) -> Expansion:
+def expanded(space: str, *, task: str = "classification") -> Expansion:
     faults = Faults("t")
-    result = expand(read_spec("name: t\n" + space).space, faults)
+    result = expand(read_spec("name: t\n" + space).space, faults, task=task)
     faults.raise_any()
     return result
 
@@ -174,7 +174,8 @@ def test_a_setting_that_no_variant_uses_is_said() -> None:
 
 def test_a_missing_value_is_a_fault_that_says_who_needs_it() -> None:
     faults = Faults("t")
-    expand(read_spec("name: t\nparameters: {model: mlp, lr: 1, schedule: step}").space, faults)
+    space = read_spec("name: t\nparameters: {model: mlp, lr: 1, schedule: step}").space
+    expand(space, faults, task="classification")
     with pytest.raises(Exception, match=r"'step_epochs' is missing \(schedule step needs one\)"):
         faults.raise_any()
 
@@ -262,6 +263,100 @@ exclude: [{model: "own\\e[2J"}]
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("task", "loss", "output"),
+    [
+        ("classification", "cross_entropy", "softmax"),
+        ("binary", "binary_cross_entropy", "sigmoid"),
+        ("regression", "mean_squared_error", "linear"),
+        ("reconstruction", "mean_squared_error", "linear"),
+        ("segmentation", "cross_entropy", "softmax"),
+    ],
+)
+def test_loss_and_output_follow_from_the_task(task: str, loss: str, output: str) -> None:
+    (variant,) = expanded("parameters: {model: mlp, lr: 1}", task=task).variants
+    assert (variant.value("loss"), variant.value("output_activation")) == (loss, output)
+
+
+def test_a_default_that_follows_from_a_loss_is_no_part_of_a_label() -> None:
+    space = "parameters: {model: mlp, lr: 1, loss: [cross_entropy, euclidean]}"
+    result = expanded(space)
+    assert [v.value("output_activation") for v in result.variants] == ["softmax", "linear"]
+    assert [v.label for v in result.variants] == ["cross_entropy", "mean_squared_error"]
+
+
+def test_a_default_that_is_set_aside_is_part_of_labels() -> None:
+    space = "parameters: {model: mlp, lr: 1, output_activation: [softmax, sigmoid]}"
+    assert labels(space) == ["output_activation=softmax", "output_activation=sigmoid"]
+
+
+def test_a_condition_waits_for_what_a_default_follows_from() -> None:
+    space = """
+parameters:
+  model: mlp
+  lr: {when: {output_activation: linear}, values: [0.1, 0.2]}
+  loss: [cross_entropy, mean_squared_error]
+defaults: {lr: 1}
+"""
+    assert labels(space) == [
+        "cross_entropy lr=1",
+        "mean_squared_error lr=0.1",
+        "mean_squared_error lr=0.2",
+    ]
+
+
+def test_a_condition_on_what_follows_from_the_same_key_is_a_circle() -> None:
+    space = """
+parameters:
+  model: mlp
+  lr: 1
+  loss: {when: {output_activation: linear}, values: [hinge]}
+"""
+    with pytest.raises(SpecError, match=r"loss\.when: the conditions of loss go in a circle"):
+        expanded(space)
+
+
+def test_momentum_is_nesterovs_own_unless_it_is_given() -> None:
+    space = "parameters: {model: mlp, lr: 1, optimizer: [sgd, nesterov, rmsprop, adam]}"
+    result = expanded(space)
+    assert [v.value("momentum") for v in result.variants] == [0.0, 0.9, 0.0, None]
+    assert [v.label for v in result.variants] == ["sgd", "nesterov", "rmsprop", "adam"]
+
+
+def test_one_cycle_has_a_warm_up_of_its_own() -> None:
+    space = """
+defaults: {model: mlp, lr: 1, warmup_epochs: 2}
+parameters: {schedule: [cosine, one_cycle]}
+"""
+    result = expanded(space)
+    assert [v.value("warmup_epochs") for v in result.variants] == [2.0, None]
+    assert result.warnings == (
+        "warmup_epochs applies to schedule constant, step, cosine only: 1 variants go without",
+    )
+
+
+def test_how_far_images_move_is_left_open_and_belongs_to_what_moves_them() -> None:
+    space = """
+defaults: {model: mlp, lr: 1}
+parameters: {augmentation: [none, flip, shift]}
+include: [{augmentation: shift, augmentation_pixels: 2}]
+"""
+    result = expanded(space)
+    assert [v.value("augmentation_pixels") for v in result.variants] == [None, None, None, 2]
+    assert [v.label for v in result.variants] == ["augmentation=none", "flip", "shift", "shift #2"]
+
+
+def test_weights_by_chance_are_told_from_those_of_a_trained_network() -> None:
+    space = """
+defaults: {model: mlp, lr: 1}
+parameters: {init: [none, {from: pretrain}, {from: pretrain, freeze: none}]}
+exclude: [{init: none}]
+"""
+    result = expanded(space)
+    assert [v.label for v in result.variants] == ["init=pretrain", "init=pretrain freeze=none"]
+    assert [item.variant for item in result.excluded] == ["init=none"]
+
+
 _LABELS = st.sampled_from(["x", "lr=0.1", "lr=0.1 #2", "lr=0.2", "mlp", "mlp #2", "adam lr=0.1"])
 
 
@@ -281,7 +376,7 @@ def test_labels_are_unique_whatever_the_user_calls_a_variant(
         "parameters": {"model": "mlp", "lr": rates, "optimizer": ["sgd", "adam"]},
         "include": included,
     }
-    variants = expand(read_spec(space).space, Faults("t")).variants
+    variants = expand(read_spec(space).space, Faults("t"), task="classification").variants
     assert len({variant.label for variant in variants}) == 2 * len(rates) + len(names)
     assert [variant.label for variant in variants[2 * len(rates) :]] == names
 
@@ -296,7 +391,7 @@ def test_a_grid_is_the_product_of_its_lists_and_labels_are_unique(
 ) -> None:
     space = {"name": "t", "parameters": {"model": "mlp", "lr": lrs, "epochs": epochs}}
     faults = Faults("t")
-    result = expand(read_spec(space).space, faults)
+    result = expand(read_spec(space).space, faults, task="classification")
     assert [(v.value("lr"), v.value("epochs")) for v in result.variants] == [
         (lr, epoch) for lr in lrs for epoch in epochs
     ]

@@ -7,6 +7,7 @@ import pytest
 from experiments.errors import NotFoundError, SpecError
 from experiments.records import CheckpointPolicy, Objective, Resources
 from experiments.spec import read_spec, spec_schema
+from experiments.tasks import METRICS, TASKS
 from experiments.yaml_text import parse
 
 RECIPES = sorted(Path("experiments/recipes").glob("*.yaml"))
@@ -31,6 +32,21 @@ def test_what_is_not_given_takes_its_default() -> None:
     assert spec.resources == Resources(cpus=1, gpus=0.0)
     assert spec.execution.max_trials == 10_000
     assert spec.checkpoints == CheckpointPolicy(every_epochs=1, keep=("best", "last"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_objective_follows_from_the_task(task: str) -> None:
+    text = HEAD + TAIL + f"task: {task}\n"
+    headline = TASKS[task].metrics[0]
+    expected = Objective(f"val/{headline}", METRICS[headline].goal, "best")
+    assert read_spec(text).objective == expected
+    given = read_spec(text + f"objective: {{metric: val/{headline}, select: last}}\n").objective
+    assert given == Objective(expected.metric, expected.goal, "last")
+
+
+def test_a_task_that_is_none_puts_no_metric_at_fault() -> None:
+    found = faults(HEAD + TAIL + "task: nothing\nobjective: {metric: val/rmse}\n")
+    assert [fault.split(": ")[1] for fault in found] == ["task"]
 
 
 def test_the_goal_follows_from_the_metric() -> None:
@@ -82,7 +98,13 @@ def test_python_values_make_the_same_spec_as_text() -> None:
         ("name: ../x", "1:7: name: must be a name of 1 to 200 characters"),
         ("titel: y", "2:1: titel: unknown key 'titel'"),
         ("dataa: digits", "2:1: dataa: unknown key 'dataa'; did you mean 'data'?"),
-        ("task: binary", "2:7: task: 'binary' is not supported by this version yet"),
+        (
+            "task: regresion",
+            (
+                "2:7: task: must be one of classification, binary, regression, reconstruction, "
+                "segmentation, got 'regresion'; did you mean 'regression'?"
+            ),
+        ),
         ("data: mnst", "2:7: data: unknown data set 'mnst'; did you mean 'mnist'?"),
         ("data: {limit: 5}", "2:7: data: the key 'name' is missing"),
         (
@@ -101,7 +123,20 @@ def test_python_values_make_the_same_spec_as_text() -> None:
                 "must be maximize, got 'minimize'"
             ),
         ),
-        ("objective: {metric: test/accuracy}", "2:21: objective.metric: must be one of val/acc"),
+        (
+            "objective: {metric: test/accuracy}",
+            (
+                "2:21: objective.metric: must be one of val/accuracy, val/error, val/precision, "
+                "val/recall, val/f1, val/loss, got 'test/accuracy'; did you mean 'val/accuracy'?"
+            ),
+        ),
+        (
+            "objective: {metric: val/rmse}",
+            (
+                "2:21: objective.metric: val/rmse is not measured for the task classification; it "
+                "has val/accuracy, val/error, val/precision, val/recall, val/f1, val/loss"
+            ),
+        ),
         ("search: {method: tpe}", "2:18: search.method: 'tpe' is not supported by this version"),
         ("early_stop: {method: asha}", "2:22: early_stop.method: 'asha' is not supported"),
         ("search: {trials: 20}", "2:10: search.trials: is not supported by this version yet"),
@@ -160,8 +195,9 @@ def test_each_fault_has_its_place_and_its_reason(line: str, message: str) -> Non
         ("{lr: {min: 0.1, max: 1}}", "2:19: parameters.lr.min: ranges need search.method"),
         ("{lr: {values: [0.1], wenn: {}}}", "unknown key 'wenn'; did you mean 'when'?"),
         ("{lr: {when: {model: mlp}}}", "2:18: parameters.lr: the key 'values' is missing"),
-        ("{activation: [maxout]}", "'maxout' is not supported by this version yet"),
-        ("{loss: hinge}", "'hinge' is not supported by this version yet"),
+        ("{activation: [maxout]}", "maxout has weights of its own, so it is a layer"),
+        ("{loss: [euclidean, mean_squared_error]}", "the value mean_squared_error is given twice"),
+        ("{loss: hing}", "perceptron, got 'hing'; did you mean 'hinge'?"),
         ("{model: [lenet]}", "unknown model 'lenet'; did you mean 'lenet5'?"),
         (
             "{model: [{name: a, layers: [flatten, relu]}, {name: a, layers: [flatten, tanh]}]}",

@@ -1,7 +1,13 @@
 import pytest
 
 from experiments.geometry import ShapeError
-from experiments.window_layers import AdaptiveAvgPool2d, AvgPool2d, Conv2d, MaxPool2d
+from experiments.window_layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Conv2d,
+    LocallyConnected2d,
+    MaxPool2d,
+)
 
 
 # systems.md, "Arithmetic the plan must get right".
@@ -74,6 +80,22 @@ def test_padding_lowers_the_smallest_input() -> None:
 def test_window_on_a_vector_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"max_pool2d 2x2 needs an image .* got a vector of 400"):
         MaxPool2d((2, 2)).measure((400,))
+
+
+def test_locally_connected_layer_learns_a_convolution_at_every_place() -> None:
+    layer, shared = LocallyConnected2d(4, (5, 5)), Conv2d(4, (5, 5))
+    measure = layer.measure((3, 28, 28))
+    assert measure.output_shape == (4, 24, 24)
+    assert measure.parameters == 24 * 24 * shared.parameters((3, 28, 28))
+    assert measure.multiply_adds == shared.multiply_adds((3, 28, 28))
+    assert LocallyConnected2d(4, (5, 5), bias=False).parameters((3, 28, 28)) == 24 * 24 * 300
+
+
+def test_locally_connected_layer_moves_by_its_stride() -> None:
+    layer = LocallyConnected2d(4, (5, 3), stride=(2, 1))
+    assert layer.output_shape((3, 28, 28)) == (4, 12, 26)
+    assert layer.measure((3, 28, 28)).window.lost_border((28, 28)) == (1, 0)
+    assert layer.text == "locally_connected2d 4 5x3, stride 2x1"
 
 
 def test_pool_moves_by_its_kernel_unless_told() -> None:

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from experiments.errors import Position, SpecError
+from experiments.source import MAX_VALUES
 from experiments.yaml_text import MAX_BYTES, parse, scalar
 
 
@@ -122,10 +123,32 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
     assert parse(b"\xef\xbb\xbfname: x\n", source="s").plain() == {"name": "x"}
 
 
-def test_what_yaml_refuses_is_one_printable_line() -> None:
-    found = refusal("name: a\x1b[2J\n")
-    assert found.startswith("s.yaml: not YAML: ")
-    assert found.isprintable()
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\x1b[2J\n", "s.yaml:1:8: not YAML: the character U+001B is not allowed"),
+        ("a: 1\nb: ü\ud800\n", "s.yaml:2:5: not YAML: the character U+D800 is not allowed"),
+        (b"\xef\xbb\xbfa: \xc3\xbc\0", "s.yaml:1:5: not YAML: the character U+0000 is not allowed"),
+        (b"\xef\xbb\xbfa: 1\nb: \xc3\xbc\xff\n", "s.yaml:2:5: not UTF-8: byte 0xff"),
+    ],
+)  # fmt: skip
+def test_a_character_that_no_text_may_hold_is_found_at_its_place(
+    text: str | bytes, message: str
+) -> None:
+    assert refusal(text) == message
+
+
+def test_a_tab_is_blamed_where_it_indents_and_nowhere_else() -> None:
+    assert "a tab cannot indent" in refusal("a:\n  b: 1\n\tc: 2\n")
+    assert "a tab" not in refusal("a:\t[1, 2\nb: 3\n")
+
+
+def test_a_text_of_too_many_values_is_refused_before_it_takes_long() -> None:
+    text = "[" + "{}," * MAX_VALUES + "]"
+    assert refusal(text) == (
+        f"s.yaml:1:{3 * MAX_VALUES - 1}: [{MAX_VALUES - 1}]: "
+        f"a spec holds at most {MAX_VALUES} keys and values"
+    )
 
 
 def test_a_key_cannot_steer_the_terminal_that_shows_its_fault() -> None:

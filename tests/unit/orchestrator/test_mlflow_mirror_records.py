@@ -17,6 +17,7 @@ from experiments.records import (
     TrialConfig,
 )
 from experiments.states import FailureKind, TrialState
+from experiments.tasks import TASKS
 from orchestrator.mlflow_records import Point, RunRecord, model_name, run_record
 from orchestrator.rows import CurvePoint, ExperimentRow, TrialRow
 
@@ -32,6 +33,7 @@ EXPERIMENT = ExperimentRow(
         "trainyard.x": "ours",
         "spec.seed": "theirs too",
     },
+    task="classification",
     objective=Objective(),
     num_trials=1,
     created_at=0.0,
@@ -52,6 +54,8 @@ TRIAL = TrialRow(
     objective_value=0.9,
     selected_epoch=4,
     duration_seconds=1.0,
+    peak_memory_bytes=None,
+    machine="box/1cpu",
     failure=None,
     stop_requested=False,
     queued_at=1.0,
@@ -76,7 +80,9 @@ CONFIG = TrialConfig(
 
 def a_run(*curves: CurvePoint, param_names: tuple[str, ...] = (), **changes: Any) -> RunRecord:
     trial = replace(TRIAL, **changes)
-    return run_record(EXPERIMENT, trial, CONFIG, curves=curves, param_names=param_names)
+    return run_record(
+        EXPERIMENT, trial, CONFIG, curves=curves, confusion=None, param_names=param_names
+    )
 
 
 def test_curves_keep_their_timestamps_and_count_epochs_or_for_batches_steps() -> None:
@@ -104,6 +110,30 @@ def test_selected_epoch_is_summed_up_at_the_trials_end() -> None:
     )
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("metric", ["loss", "last"])
+def test_runs_of_each_task_show_what_trials_are_judged_by(task: str, metric: str) -> None:
+    names = (*TASKS[task].metrics, "loss")
+    objective = "val/loss" if metric == "loss" else f"val/{TASKS[task].metrics[-1]}"
+    metrics = {f"{split}/{name}": 0.5 for split in ("train", "val", "test") for name in names}
+    run = run_record(
+        replace(EXPERIMENT, task=task, objective=Objective(metric=objective)),
+        replace(TRIAL, metrics=metrics),
+        CONFIG,
+        curves=[],
+        confusion=None,
+        param_names=[],
+    )
+    keys = {point.key for point in run.points}
+    assert {key for key in keys if key.startswith("best/")} == {
+        f"best/{objective}",
+        f"best/val/{TASKS[task].headline}",
+        "best/val/loss",
+    }
+    assert {key for key in keys if key.startswith("test/")} == {f"test/{name}" for name in names}
+    assert run.tags["task"] == task
+
+
 def test_params_of_other_trials_do_not_apply() -> None:
     params = a_run(param_names=("lr", "dropout")).params
     assert params == {
@@ -120,6 +150,7 @@ def test_users_tags_do_not_replace_ours_and_are_kept_under_another_name() -> Non
     ours = {name for name in tags if name.startswith(("trainyard.", "mlflow."))}
     assert {name: tags[name] for name in tags.keys() - ours} == {
         "experiment": "grid",
+        "task": "classification",
         "variant": "lr=0.1",
         "seed": "3",
         "team": "vision",

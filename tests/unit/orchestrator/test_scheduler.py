@@ -53,7 +53,7 @@ class PlainPool:
     def hire(self, resources: Resources) -> str:
         name = f"w{len(self.hired) + len(self.dismissed) + 1}"
         self.hired[name] = resources
-        self.inbox.append(WorkerReady(name))
+        self.inbox.append(WorkerReady(name, f"machine-of-{name}"))
         return name
 
     def dismiss(self, worker: str) -> None:
@@ -170,6 +170,7 @@ def test_what_workers_say_is_recorded_and_their_hands_are_filled_again(yard: Yar
     yard.turns(1)
     row = yard.results.trial(first)
     assert (row.state, row.objective_value) == (TrialState.SUCCEEDED, 0.75)
+    assert row.machine == "machine-of-w1"
     assert [point.value for point in yard.results.curves(trial_id=first)] == [0.5, 0.25]
     assert [item.kind for item in yard.results.checkpoints(first)] == ["best"]
     assert yard.trial("w1") == "exp1-0003"
@@ -365,7 +366,7 @@ def test_shutting_down_sends_the_workers_home_though_the_store_is_gone(
     yard.turns(2)
     yard.pool.says("w1", success_of("exp1-0001"))
 
-    def gone(*_: object) -> bool:
+    def gone(*_: object, **__: object) -> bool:
         raise StoreError("the store is gone")
 
     monkeypatch.setattr(yard.queue, "succeed", gone)

@@ -24,10 +24,23 @@ def test_plan_has_its_fields() -> None:
     assert fields["experiment"] == "t"
     assert (fields["trials"], fields["variants"], fields["cached"]) == (1, 1, 0)
     assert fields["excluded"] == [{"variant": "lr=0.2", "reason": "exclude: lr=0.2"}]
-    assert set(fields["estimate"]) == {"seconds", "peak_memory_bytes"}
+    assert set(fields["estimate"]) == {
+        "seconds",
+        "seconds_low",
+        "seconds_high",
+        "unsure",
+        "learned_from",
+        "workers",
+        "peak_memory_bytes",
+    }
+    assert fields["estimate"]["seconds"] is fields["estimate"]["seconds_low"] is None
+    assert (fields["task"], fields["submitted"]) == ("classification", False)
+    assert (fields["data"]["target"], fields["data"]["classes"]) == ("class", 10)
     (model,) = fields["models"]
     assert (model["model"], model["parameters"]) == ("mlp", 9610)
     assert (model["multiply_adds"], model["output_shape"]) == (9472, [10])
+    assert (model["activation_bytes"], model["trial_seconds"]) == (4 * (128 + 128 + 10), None)
+    assert [layer["activation_bytes"] for layer in model["layers"]] == [0, 512, 512, 40]
     assert [layer["kind"] for layer in model["layers"]] == [
         "flatten",
         "linear",

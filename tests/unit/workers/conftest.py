@@ -1,4 +1,4 @@
-"""What the tests of the workers share: the digits, staged once, and trials on them."""
+"""What the tests of the workers share: data sets, staged once, and trials on them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from experiments.architecture import Architecture
-from experiments.datasets import facts
+from experiments.compatibility import default_output_activation
+from experiments.datasets import DATASETS, facts
+from experiments.fields import fields_of
+from experiments.geometry import Shape
 from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
+from experiments.tasks import TASKS, natural_goal
 from workers.datasets.staged import StagedData
 from workers.staging import stage
 
@@ -54,19 +58,58 @@ def make_config(digits_config: DataConfig) -> Callable[..., TrialConfig]:
         **changes: Any,
     ) -> TrialConfig:
         data = {"name": "small", "input_shape": [1, 8, 8], "layers": layers}
-        goal = "maximize" if metric == "val/accuracy" else "minimize"
+        loss = changes.get("loss", "cross_entropy")
         defaults: dict[str, Any] = {
             "task": "classification",
             "architecture": Architecture.from_data(data),
             "data": digits_config,
-            "loss": "cross_entropy",
+            "loss": loss,
+            "output_activation": default_output_activation(loss, "classification"),
             "optimizer": OptimizerConfig("sgd", lr, momentum=0.9),
             "schedule": ScheduleConfig(),
             "epochs": 2,
             "batch_size": 32,
             "seed": 0,
-            "objective": Objective(metric, goal, select),
+            "objective": Objective(metric, natural_goal(metric), select),
         }
         return TrialConfig(**defaults | changes)
+
+    return make
+
+
+Stage = Callable[..., tuple[DataConfig, StagedData]]
+
+
+@pytest.fixture(scope="session")
+def stage_set(data_root: Path) -> Stage:
+    """Stage a data set by name, with options of its own."""
+
+    def make(name: str, **options: Any) -> tuple[DataConfig, StagedData]:
+        known = fields_of(DATASETS[name].options)
+        chosen = {key: options.get(key, field.default) for key, field in known.items()}
+        digest = facts(name, chosen, root=data_root).digest
+        config = DataConfig(name, digest, options=chosen)
+        return config, stage(config, root=data_root)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_task_config(make_config: Callable[..., TrialConfig]) -> Callable[..., TrialConfig]:
+    """Make a trial of any task on data of any shape; its loss and outputs are the task's."""
+
+    def make(task: str, data: DataConfig, input_shape: Shape, **changes: Any) -> TrialConfig:
+        loss = changes.get("loss", TASKS[task].loss)
+        layers = changes.pop("layers")
+        plain = {"name": "small", "input_shape": list(input_shape), "layers": layers}
+        defaults = {
+            "task": task,
+            "data": data,
+            "architecture": Architecture.from_data(plain),
+            "loss": loss,
+            "output_activation": default_output_activation(loss, task),
+            "metric": TASKS[task].objectives[0],
+        }
+        return make_config(**defaults | changes)
 
     return make

@@ -1,9 +1,17 @@
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
+from experiments.records import TrialConfig
 from workers import batches
 from workers.batches import blocks, standardise
-from workers.datasets.staged import StagedData
+from workers.criterion import Criterion
+from workers.datasets.staged import Split, StagedData
+
+MakeConfig = Callable[..., TrialConfig]
+PLAIN = torch.contiguous_format
 
 
 def test_standardised_training_images_have_mean_0_and_deviation_1(digits: StagedData) -> None:
@@ -16,11 +24,15 @@ def test_standardised_training_images_have_mean_0_and_deviation_1(digits: Staged
 
 @pytest.mark.parametrize("block_bytes", [1, 10_000, 10**9])
 def test_blocks_hold_whole_batches_in_the_order_asked_for(
-    digits: StagedData, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+    make_config: MakeConfig,
+    digits: StagedData,
+    monkeypatch: pytest.MonkeyPatch,
+    block_bytes: int,
 ) -> None:
     monkeypatch.setattr(batches, "BLOCK_BYTES", block_bytes)
     order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(0))
-    found = list(blocks(digits.train, order, digits, multiple=8, layout=torch.contiguous_format))
+    criterion = Criterion(make_config(), digits)
+    found = list(blocks(digits.train, order, digits, criterion, multiple=8, layout=PLAIN))
     assert all(len(images) % 8 == 0 for images, _ in found[:-1])
     assert all(images[0].nbytes * len(images) <= max(block_bytes, 2048) for images, _ in found)
     raw, labels = digits.train.gather(order)
@@ -32,3 +44,28 @@ def test_the_layout_changes_no_value(digits: StagedData) -> None:
     images, _ = digits.train.gather(torch.arange(5))
     plain = standardise(images, digits)
     assert torch.equal(plain, standardise(images, digits, layout=torch.channels_last))
+
+
+def test_numbers_are_standardised_by_feature_and_left_as_they_are() -> None:
+    numbers = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
+    split = Split(numbers, torch.zeros(2, 1), torch.arange(2))
+    mean, std = torch.tensor([2.0, 20.0]), torch.tensor([1.0, 10.0])
+    data = StagedData("t", "0", (2,), (), split, split, split, mean, std)
+    found = standardise(numbers, data, layout=torch.channels_last)
+    assert found.tolist() == [[-1.0, -1.0], [1.0, 1.0]]
+    assert numbers.tolist() == [[1.0, 10.0], [3.0, 30.0]]
+
+
+def test_a_change_is_made_to_raw_inputs_before_anything_else(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    def change(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        assert images.dtype == torch.uint8
+        return images.flip(-1), labels + 1
+
+    criterion, order = Criterion(make_config(), digits), torch.arange(5)
+    source = blocks(digits.train, order, digits, criterion, multiple=5, layout=PLAIN, change=change)
+    ((images, labels),) = source
+    raw, own = digits.train.gather(order)
+    assert torch.equal(images, standardise(raw.flip(-1), digits))
+    assert torch.equal(labels, own + 1)

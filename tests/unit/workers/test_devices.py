@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from workers.devices import memory_layout, prepare_device
+from workers.devices import memory_layout, peak_memory_bytes, prepare_device
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +30,10 @@ def test_convolutions_on_the_cpu_put_channels_last() -> None:
     assert memory_layout(convolution, torch.device("cpu")) == torch.channels_last
     assert memory_layout(convolution, torch.device("cuda")) == torch.contiguous_format
     assert memory_layout(nn.Linear(1, 1), torch.device("cpu")) == torch.contiguous_format
+
+
+def test_a_process_remembers_the_most_that_it_held() -> None:
+    before = peak_memory_bytes(torch.device("cpu"))
+    held = torch.ones(before // 4 + 2**24)  # more than ever before, by 64 MiB
+    del held
+    assert peak_memory_bytes(torch.device("cpu")) >= before + 2**25

@@ -1,12 +1,19 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
+from experiments.compatibility import LOSSES
+from experiments.records import TrialConfig
 from workers import evaluation
 from workers.batches import standardise
+from workers.criterion import Criterion
 from workers.datasets.staged import StagedData
-from workers.evaluation import count_correct, evaluate
-from workers.losses import LOSSES
+from workers.evaluation import evaluate
+
+MakeConfig = Callable[..., TrialConfig]
+OF_CLASSES = [name for name, rule in LOSSES.items() if "classification" in rule.tasks]
 
 
 @pytest.fixture
@@ -18,9 +25,10 @@ def network() -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_CLASSES)
 @pytest.mark.parametrize("batch", [1, 50, 359, 360, 1000])
 def test_scores_are_the_means_over_all_images_whatever_the_batch(
+    make_config: MakeConfig,
     digits: StagedData,
     network: nn.Module,
     monkeypatch: pytest.MonkeyPatch,
@@ -28,24 +36,25 @@ def test_scores_are_the_means_over_all_images_whatever_the_batch(
     batch: int,
 ) -> None:
     monkeypatch.setattr(evaluation, "_batch_size", lambda _: batch)
-    score = evaluate(network, digits.test, digits, loss=LOSSES[name])
+    criterion = Criterion(make_config(loss=name), digits)
+    score = evaluate(network, digits.test, digits, criterion)
     with torch.no_grad():
         outputs = network.eval()(standardise(digits.test.inputs, digits))
-    expected = LOSSES[name](outputs.double(), digits.test.targets).item()
+    expected = criterion.loss(outputs.double(), digits.test.targets).item()
     assert score.loss == pytest.approx(expected, rel=1e-6)
-    assert score.accuracy == (outputs.argmax(1) == digits.test.targets).sum().item() / 360
+    right = (outputs.argmax(1) == digits.test.targets).sum().item()
+    assert score.metrics["accuracy"] == right / 360
+    assert score.confusion is not None
+    assert sum(map(sum, score.confusion)) == 360
 
 
-def test_evaluation_changes_nothing_in_the_network(digits: StagedData, network: nn.Module) -> None:
+def test_evaluation_changes_nothing_in_the_network(
+    make_config: MakeConfig, digits: StagedData, network: nn.Module
+) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    evaluate(network, digits.val, digits, loss=LOSSES["cross_entropy"])
+    evaluate(network, digits.val, digits, Criterion(make_config(), digits))
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-
-
-def test_right_answers_are_counted() -> None:
-    outputs = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
-    assert count_correct(outputs, torch.tensor([1, 1, 1])).item() == 2
 
 
 @pytest.mark.parametrize(

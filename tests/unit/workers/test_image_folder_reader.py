@@ -2,10 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from experiments.datasets import ImageFolderOptions, facts
+from experiments.datasets import facts
 from experiments.errors import DatasetError
+from experiments.image_folder import image_size
+from experiments.image_folder_set import ImageFolderOptions
 from experiments.records import DataConfig
 from workers.datasets.image_folder import decode_image, read_image_folder
 from workers.staging import stage
@@ -53,6 +56,87 @@ def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
     image = decode_image(tmp_path / "image.png", size=None, wanted=(4, 5))
     assert image.shape == (3, 4, 5)
     assert image.dtype == np.uint8
+
+
+def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 257, 65_535]], dtype=np.uint16)).save(tmp_path / "image.png")
+    image = decode_image(tmp_path / "image.png", size=None, wanted=(1, 3))
+    assert image[:, 0].tolist() == [[0, 1, 255]] * 3
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    image.convert(mode).save(tmp_path / "image.png")
+    found = decode_image(tmp_path / "image.png", size=None, wanted=(1, 2))
+    assert found[:, 0, 1].tolist() == [255, 255, 255]
+    assert found[1, 0, 0] == (76 if mode == "LA" else 0)
+
+
+def test_palette_transparency_in_bytes_is_read(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "image.png", transparency=b"\xff\x00")
+    found = decode_image(tmp_path / "image.png", size=None, wanted=(1, 2))
+    assert found[:, 0].T.tolist() == [[255, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_an_image_stands_as_its_camera_was_held(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    # A picture of four corners, stored as a camera would that was held in this way.
+    picture = Image.new("RGB", (32, 16))
+    for corner, colour in enumerate(("red", "lime", "blue", "white")):
+        picture.paste(colour, (16 * (corner % 2), 8 * (corner // 2), 16 * (corner % 2) + 16, 16))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = picture.transpose(undo[orientation]) if orientation in undo else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"image.{suffix}"
+    stored.save(path, exif=exif, quality=95, subsampling=0)
+    assert image_size(path) == (16, 32)
+    found = decode_image(path, size=None, wanted=(16, 32)).astype(int)
+    expected = np.asarray(picture).transpose(2, 0, 1).astype(int)
+    assert abs(found - expected)[:, 2:-2, 2:-2].max() < 60
+
+
+def test_images_of_other_classes_need_not_be_read(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    for path in (tmp_path / "photos").rglob("green/*.png"):
+        path.write_bytes(b"not an image")
+    options = ImageFolderOptions("photos", (4, 4))
+    data = read_image_folder(options, root=tmp_path, progress=print, classes=("red",))
+    assert np.concatenate(list(data.train.inputs)).shape == (3, 3, 4, 4)
+    assert data.train.targets.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("classes", [["red", "green"], ["green", "red"]])
+def test_two_classes_of_a_folder_can_be_staged(tmp_path: Path, classes: list[str]) -> None:
+    make_folder(tmp_path)
+    for split in ("train", "test"):
+        blue = tmp_path / "photos" / split / "blue"
+        blue.mkdir()
+        Image.new("RGB", (8, 6), (0, 0, 255)).save(blue / "0.png")
+    options, changes = {"path": "photos"}, {"classes": classes}
+    known = facts("image_folder", options, root=tmp_path, changes=changes)
+    assert (known.num_train, known.train_counts) == (6, (3, 3))
+    config = DataConfig("image_folder", known.digest, options, val_fraction=0.5, changes=changes)
+    data = stage(config, root=tmp_path)
+    red = data.train.inputs[:, 0, 0, 0] == 255
+    assert torch.equal(red, data.train.targets == classes.index("red"))
+    assert data.train.inputs[:, 2].sum() == 0
 
 
 def test_an_image_is_resized_to_cover_and_cut_in_the_centre(tmp_path: Path) -> None:

@@ -1,16 +1,33 @@
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from experiments.records import OptimizerConfig, ScheduleConfig, TrialConfig
+from experiments.compatibility import LOSSES
+from experiments.records import (
+    AugmentationConfig,
+    DataConfig,
+    InitConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrialConfig,
+)
+from experiments.streams import stream_seed
+from experiments.tasks import TASKS
+from workers import checkpoints
+from workers.augmentation import augment
 from workers.batches import standardise
 from workers.datasets.staged import StagedData
 from workers.learner import EpochRecord, Learner
-from workers.losses import LOSSES
+from workers.losses import build_loss
 
 MakeConfig = Callable[..., TrialConfig]
+Stage = Callable[..., tuple[DataConfig, StagedData]]
 CPU = torch.device("cpu")
+OF_CLASSES = [name for name, rule in LOSSES.items() if "classification" in rule.tasks]
 NO_DROPOUT = ["flatten", {"linear": 16}, {"activation": "relu"}, {"linear": 10}]
 
 
@@ -31,7 +48,7 @@ def test_steps_are_counted_over_the_trial(make_config: MakeConfig, digits: Stage
     assert steps == list(range(1, 13))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", OF_CLASSES)
 def test_training_scores_are_exact_means_with_the_partial_batch(
     make_config: MakeConfig, digits: StagedData, loss: str
 ) -> None:
@@ -41,8 +58,10 @@ def test_training_scores_are_exact_means_with_the_partial_batch(
     images, labels = digits.train.gather(torch.arange(189))
     with torch.no_grad():
         outputs = learner.module(standardise(images, digits)).double()
-    assert record.train.loss == pytest.approx(LOSSES[loss](outputs, labels).item(), rel=1e-6)
-    assert record.train.accuracy == (outputs.argmax(1) == labels).sum().item() / 189
+    loss_of = build_loss(loss, output_activation=config.output_activation)
+    assert record.train.loss == pytest.approx(loss_of(outputs, labels).item(), rel=1e-6)
+    right = (outputs.argmax(1) == labels).sum().item()
+    assert record.train.metrics == {"accuracy": right / 189}
 
 
 def test_an_epoch_sees_every_image_once_in_an_order_of_its_own(
@@ -111,3 +130,94 @@ def test_copied_weights_stay_when_training_goes_on(
     for name, weight in copy.items():
         assert torch.equal(weight, before[name])
         assert not torch.equal(weight, learner.module.state_dict()[name])
+
+
+CONVOLUTION = {"out_channels": 1, "kernel_size": 3, "padding": "same"}
+EVERY_TASK: list[tuple[str, str, dict[str, Any], list[Any]]] = [
+    ("binary", "too_hot", {}, [{"linear": 1}]),
+    ("regression", "sunshine", {}, [{"linear": 4}, {"activation": "tanh"}, {"linear": 1}]),
+    ("reconstruction", "digits", {}, [{"conv2d": CONVOLUTION}]),
+    (
+        "segmentation",
+        "digit_scenes",
+        {"size": 32, "digits": 1, "examples": 40},
+        [{"conv2d": CONVOLUTION | {"out_channels": 11}}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "name", "options", "layers"), EVERY_TASK)
+def test_every_task_learns(
+    stage_set: Stage,
+    make_task_config: MakeConfig,
+    task: str,
+    name: str,
+    options: dict[str, Any],
+    layers: list[Any],
+) -> None:
+    data_config, data = stage_set(name, **options)
+    config = make_task_config(task, data_config, data.input_shape, layers=layers, lr=0.02)
+    learner = Learner(config, data, device=CPU)
+    first, later = train(learner, 1), train(learner, 2)
+    assert later.train.loss < first.train.loss
+    assert set(later.train.metrics) == set(TASKS[task].train_metrics)
+    score = learner.evaluate("val")
+    assert score.loss < first.train.loss
+    assert tuple(score.metrics) == TASKS[task].metrics
+
+
+def test_augmentation_changes_the_training_images_by_a_stream_of_its_own(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    flip = AugmentationConfig("flip")
+    plain, flipped, again = (
+        Learner(make_config(layers=NO_DROPOUT, augmentation=how), digits, device=CPU)
+        for how in (AugmentationConfig(), flip, flip)
+    )
+    records = [train(learner, 1) for learner in (plain, flipped, again)]
+    assert records[1] == records[2]
+    assert records[0].batch_losses != records[1].batch_losses
+    change = flipped._augmentation(1)
+    assert change is not None
+    images, labels = digits.train.gather(flipped._draw_order(1))
+    generator = torch.Generator().manual_seed(stream_seed(0, "augmentation", 1))
+    expected, _ = augment(images, labels, flip, generator=generator)
+    assert torch.equal(change(images, labels)[0], expected)
+    assert not torch.equal(change(images, labels)[0], expected)  # the stream goes on
+
+
+@pytest.fixture
+def trained(make_config: MakeConfig, digits: StagedData, tmp_path: Path) -> InitConfig:
+    """A trained network whose inputs had a scale of their own; two layers are taken over."""
+    learner = Learner(make_config(layers=NO_DROPOUT, seed=5), digits, device=CPU)
+    train(learner, 1)
+    statistics = {"mean": [1.0], "std": [2.0]}
+    saved = checkpoints.save(
+        tmp_path / "best.pt", learner.module.state_dict(), epoch=1, step=6, **statistics
+    )
+    return InitConfig("t", saved.sha256, str(saved.path), num_layers=2, num_frozen=2)
+
+
+def test_frozen_layers_keep_their_weights_and_the_others_learn(
+    make_config: MakeConfig, digits: StagedData, trained: InitConfig
+) -> None:
+    learner = Learner(make_config(layers=NO_DROPOUT, init=trained), digits, device=CPU)
+    source = checkpoints.load(Path(trained.path), sha256=trained.sha256)["model"]
+    before = learner.copy_weights()
+    train(learner, 1)
+    after = learner.copy_weights()
+    assert torch.equal(after["1.weight"], source["1.weight"])
+    assert not torch.equal(after["3.weight"], before["3.weight"])
+    assert not torch.equal(before["3.weight"], source["3.weight"])
+    assert (learner.data.mean.tolist(), learner.data.std.tolist()) == ([1.0], [2.0])
+    assert digits.mean.tolist() != [1.0]
+
+
+def test_a_network_may_have_nothing_to_learn(
+    make_config: MakeConfig, digits: StagedData, trained: InitConfig
+) -> None:
+    whole = dataclasses.replace(trained, num_layers=4, num_frozen=4)
+    learner = Learner(make_config(layers=NO_DROPOUT, init=whole), digits, device=CPU)
+    before = learner.copy_weights()
+    assert train(learner, 1).train.loss == pytest.approx(train(learner, 2).train.loss)
+    assert all(torch.equal(before[name], value) for name, value in learner.copy_weights().items())

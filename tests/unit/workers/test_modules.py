@@ -1,5 +1,4 @@
-import copy
-import io
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,32 +7,39 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments import layers, window_layers
+from experiments import blocks, joins, layers, unit_layers, upsampling_layers, window_layers
 from experiments.activations import ACTIVATIONS
 from experiments.architecture import Architecture
+from experiments.blocks import Patches, Residual
 from experiments.geometry import Shape, ShapeError, Size
+from experiments.joins import Add, Concat, From, Tap
 from experiments.kinds import Faults
 from experiments.layers import (
     Activation,
     BatchNorm,
-    Dropout,
     Flatten,
     Layer,
     Linear,
-    Residual,
+    Reshape,
 )
 from experiments.source import from_values
-from experiments.window_layers import AdaptiveAvgPool2d, AvgPool2d, Conv2d, MaxPool2d
+from experiments.torchvision_networks import TorchvisionNetwork
+from experiments.unit_layers import AssociativeUnits, Maxout
+from experiments.upsampling_layers import ConvTranspose2d, Upsample
+from experiments.window_layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Conv2d,
+    LocallyConnected2d,
+    MaxPool2d,
+)
 from experiments.zoo import build, models, read_model
 from workers import modules
-from workers.modules import (
-    StreamDropout,
-    build_module,
-    module_without_storage,
-    set_dropout_generator,
-)
+from workers.layer_modules import BilinearUpsample
+from workers.modules import build_module, module_without_storage, set_dropout_generator
 
 DIGITS = [
     {"conv2d": {"out_channels": 16, "kernel_size": 3, "padding": "same"}},
@@ -68,22 +74,92 @@ BLOCKS = [
 
 
 def network(
-    model: Any, shape: Shape = (3, 32, 32), classes: int = 10, **trial: Any
+    model: Any, shape: Shape = (3, 32, 32), outputs: Shape = (10,), **trial: Any
 ) -> Architecture:
     faults = Faults("model")
     choice = read_model(from_values(model), "model", faults)
     faults.raise_any()
-    return build(choice, input_shape=shape, outputs=classes, **trial)
+    return build(choice, input_shape=shape, output_shape=outputs, **trial)
+
+
+GRAPH = [
+    {"tap": "image"},
+    {"conv2d": {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": 1}},
+    "activation",
+    {"tap": "half"},
+    {"max_pool2d": 2},
+    {"locally_connected2d": {"out_channels": 6, "kernel_size": 3, "stride": [1, 2]}},
+    "batch_norm",
+    "step",
+    {"upsample": [3, 2]},
+    {"upsample": {"scale": [1, 4], "mode": "bilinear"}},
+    {
+        "conv_transpose2d": {
+            "out_channels": 6,
+            "kernel_size": [3, 3],
+            "stride": 1,
+            "padding": [0, 1],
+        }
+    },
+    {"tap": "small"},
+    {"from": "half"},
+    {"add": "small"},
+    {
+        "conv_transpose2d": {
+            "out_channels": 6,
+            "kernel_size": 4,
+            "stride": 2,
+            "padding": 1,
+            "init": "bilinear",
+        }
+    },
+    {"concat": ["image", "image2"]},
+    {"conv2d": {"out_channels": "classes", "kernel_size": 1}},
+    "softmax",
+]
+GRAPH[1:1] = ["dropout", {"tap": "image2"}]
+PATCHES = [
+    {
+        "patches": {
+            "size": [5, 4],
+            "stride": 2,
+            "layers": [
+                {"conv2d": {"out_channels": 3, "kernel_size": 3}},
+                {"residual": {"body": ["batch_norm", "activation"]}},
+                "flatten",
+                {"maxout": {"out_features": 5, "pieces": 3, "bias": False}},
+                {"linear": "classes"},
+            ],
+        }
+    },
+    {"patches": {"size": 1, "layers": [{"conv2d": {"out_channels": 7, "kernel_size": 1}}]}},
+    "flatten",
+    {"associative_units": 20},
+    {"maxout": 6},
+    {"reshape": [3, 2, 1]},
+    {"upsample": 2},
+    "flatten",
+    {"linear": "classes"},
+]
+
+
+def named(model: str) -> Architecture:
+    task = models()[model].tasks[0]
+    shapes: dict[str, Shape] = {"binary": (1,), "regression": (1,), "classification": (10,)}
+    images: dict[str, Shape] = {"segmentation": (11, 32, 32), "reconstruction": (3, 32, 32)}
+    return network(model, outputs=(shapes | images)[task])
 
 
 NETWORKS = [
-    *(network(name) for name in models()),
+    *(named(name) for name in models()),
+    network({"name": "graph", "layers": GRAPH}, (2, 16, 16), (4, 16, 16)),
+    network({"name": "patches", "layers": PATCHES}, (2, 9, 10)),
     network("lenet5", (1, 28, 28)),
     network({"name": "mlp", "hidden": [32, 16], "batch_norm": True}, (1, 8, 8)),
     network({"name": "vgg11", "width": 0.25, "batch_norm": True}, (1, 28, 28)),
     network("resnet50", (1, 28, 28)),
-    *(network(f"vgg{depth}", (3, 224, 224), 1000) for depth in (11, 13, 16, 19)),
-    *(network(f"resnet{depth}", (3, 224, 224), 1000) for depth in (18, 34, 50, 101, 152)),
+    *(network(f"vgg{depth}", (3, 224, 224), (1000,)) for depth in (11, 13, 16, 19)),
+    *(network(f"resnet{depth}", (3, 224, 224), (1000,)) for depth in (18, 34, 50, 101, 152)),
     network({"name": "digits", "layers": DIGITS}, (1, 8, 8)),
     network({"name": "blocks", "layers": BLOCKS}, (2, 21, 17)),
     Architecture("line", (4,), (Linear(3), BatchNorm(), Activation("sigmoid"), Linear(1))),
@@ -124,7 +200,15 @@ def test_every_layer_has_the_shape_and_the_parameters_of_its_record(
 
 
 @pytest.mark.parametrize("architecture", NETWORKS, ids=name)
-def test_multiply_adds_are_what_torch_counts(architecture: Architecture) -> None:
+def test_multiply_adds_are_what_torch_counts(
+    architecture: Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interpolate(self: BilinearUpsample, images: torch.Tensor) -> torch.Tensor:
+        scale = tuple(map(float, self.scale))
+        return functional.interpolate(images, scale_factor=scale, mode="bilinear")
+
+    # Interpolation counts nothing, whatever way it is computed.
+    monkeypatch.setattr(BilinearUpsample, "forward", interpolate)
     module = module_without_storage(architecture).eval()
     with FlopCounterMode(display=False) as counter:
         module(torch.empty(1, *architecture.input_shape, device="meta"))
@@ -168,6 +252,20 @@ def test_convolution_fits_exactly_where_torch_s_does(
 @pytest.mark.parametrize(
     "stack",
     [
+        (Conv2d(1, (5, 3), stride=(4, 2)), Upsample((2, 3), "bilinear"), Conv2d(1, (3, 3))),
+        (AvgPool2d((4, 4)), ConvTranspose2d(1, (4, 6), (2, 3)), Conv2d(1, (2, 3))),
+        (AvgPool2d((8, 8)), Upsample((4, 4)), Conv2d(1, (2, 6)), Upsample((2, 2), "bilinear")),
+        (
+            Conv2d(1, (3, 3), padding=(1, 1)),
+            Tap("wide"),
+            Conv2d(1, (7, 3), padding=(3, 1)),
+            Tap("high"),
+            From("wide"),
+            Conv2d(1, (3, 9), padding=(1, 4)),
+            Add(("high",)),
+            LocallyConnected2d(1, (3, 3)),
+        ),
+        (Conv2d(1, (3, 3)), Patches((5, 7), (2, 2), (Conv2d(1, (3, 3)), AvgPool2d((3, 5))))),
         (Conv2d(1, (3, 5)), AvgPool2d((2, 2)), Conv2d(1, (3, 3), dilation=(2, 1))),
         (
             Conv2d(1, (3, 3), stride=(2, 2)),
@@ -175,7 +273,7 @@ def test_convolution_fits_exactly_where_torch_s_does(
             AvgPool2d((3, 3), stride=(1, 2)),
         ),
     ],
-    ids=["plain", "residual"],
+    ids=["bilinear", "transposed", "nearest", "graph", "patches", "plain", "residual"],
 )
 def test_receptive_field_is_where_the_gradient_reaches(stack: tuple[Layer, ...]) -> None:
     architecture = single((1, 61, 61), *stack)
@@ -184,11 +282,20 @@ def test_receptive_field_is_where_the_gradient_reaches(stack: tuple[Layer, ...])
         nn.init.ones_(parameter)
     images = torch.zeros(1, 1, 61, 61, dtype=torch.float64, requires_grad=True)
     output = module(images)
-    middle = output[0, 0, output.shape[2] // 2, output.shape[3] // 2]
-    (gradient,) = torch.autograd.grad(middle, images)
+    # Upsampling gives neighbours fields of different sizes: the largest is meant.
+    height, width = output.shape[2:]
+    middle = itertools.product(
+        range(height // 2, min(height, height // 2 + 8)),
+        range(width // 2, min(width, width // 2 + 8)),
+    )
+    seen = [_seen(output[0, 0, row, column], images) for row, column in middle]
+    assert architecture.receptive_field == tuple(map(max, zip(*seen, strict=True)))
+
+
+def _seen(output: torch.Tensor, images: torch.Tensor) -> tuple[int, int]:
+    (gradient,) = torch.autograd.grad(output, images, retain_graph=True)
     reached = gradient[0, 0] != 0
-    rows, columns = reached.any(dim=1).sum().item(), reached.any(dim=0).sum().item()
-    assert architecture.receptive_field == (rows, columns)
+    return int(reached.any(dim=1).sum()), int(reached.any(dim=0).sum())
 
 
 # systems.md, "Arithmetic the plan must get right".
@@ -218,6 +325,8 @@ FORMULAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu": lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2,
     "silu": lambda x: x / (1 + torch.exp(-x)),
     "elu": lambda x: torch.where(x > 0, x, 0.3 * (torch.exp(x) - 1)),
+    "step": lambda x: torch.where(x >= 0, 1.0, -1.0).double(),
+    "softmax": lambda x: torch.exp(x) / torch.exp(x).sum(dim=1, keepdim=True),
 }
 
 
@@ -225,30 +334,72 @@ FORMULAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 def test_activation_computes_its_formula(function: str) -> None:
     alpha = None if ACTIVATIONS[function].alpha is None else 0.3
     architecture = single((9,), Activation(function, alpha))
-    inputs = torch.linspace(-4, 4, 9, dtype=torch.float64)
+    inputs = torch.linspace(-4, 4, 9, dtype=torch.float64)[None]
     outputs = module_without_storage(architecture)(inputs)
     torch.testing.assert_close(outputs, FORMULAS[function](inputs))
 
 
 @pytest.mark.parametrize("function", ACTIVATIONS)
 def test_activation_is_kinked_where_the_table_says_so(function: str) -> None:
-    # All kinks lie at zero: compare the slopes on both sides of it.
-    module = module_without_storage(single((2,), Activation(function)))
-    inputs = torch.tensor([-1e-9, 1e-9], dtype=torch.float64, requires_grad=True)
-    (slopes,) = torch.autograd.grad(module(inputs).sum(), inputs)
-    kinked = abs(slopes[0].item() - slopes[1].item()) > 1e-6
-    assert kinked == ACTIVATIONS[function].kinked
+    # All kinks lie at zero: compare values and slopes on both sides of it.
+    module = module_without_storage(single((1,), Activation(function)))
+    inputs = torch.tensor([[-1e-9], [1e-9]], dtype=torch.float64, requires_grad=True)
+    outputs = module(inputs)
+    (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
+    jumps = max(abs(below - above).item() for below, above in (outputs, slopes))
+    assert (jumps > 1e-6) == ACTIVATIONS[function].kinked
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS)
+def test_activation_has_a_gradient_where_the_table_says_so(function: str) -> None:
+    module = module_without_storage(single((3,), Activation(function)))
+    inputs = torch.tensor([[-0.5, 0.25, 2.0]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(module(inputs)[0, 1], inputs)
+    assert bool(gradient.any()) == ACTIVATIONS[function].has_gradient
+
+
+# systems.md: the identity of the two bounded functions.
+def test_tanh_is_a_stretched_sigmoid() -> None:
+    tanh, sigmoid = (
+        module_without_storage(single((9,), Activation(f))) for f in ("tanh", "sigmoid")
+    )
+    inputs = torch.linspace(-9, 9, 99, dtype=torch.float64)[None]
+    torch.testing.assert_close(tanh(inputs), 2 * sigmoid(2 * inputs) - 1, rtol=0, atol=1e-15)
+
+
+# systems.md: any depth, with linear activation, is one linear map.
+def test_linear_activations_collapse_the_layers_to_one() -> None:
+    model = {"name": "mlp", "hidden": [32, 16, 24]}
+    module = build_module(
+        network(model, (1, 8, 8), activation="linear"), generator=seeded()
+    ).double()
+    weight, bias = torch.eye(64, dtype=torch.float64), torch.zeros(64, dtype=torch.float64)
+    for part in module.children():
+        if isinstance(part, nn.Linear):
+            weight, bias = part.weight @ weight, part.weight @ bias + part.bias
+    images = torch.randn(20, 1, 8, 8, generator=seeded(), dtype=torch.float64)
+    collapsed = images.flatten(1) @ weight.T + bias
+    torch.testing.assert_close(module(images), collapsed, rtol=0, atol=1e-12)
 
 
 def test_weights_are_drawn_as_torch_draws_them() -> None:
     architecture = single(
-        (3, 9, 9), Conv2d(6, (3, 3), groups=3), Activation("relu"), Flatten(), Linear(10)
+        (3, 9, 9),
+        Conv2d(6, (3, 3), groups=3),
+        ConvTranspose2d(2, (2, 3), stride=(2, 2)),
+        Activation("relu"),
+        Flatten(),
+        Linear(10),
     )
     module = build_module(architecture, generator=seeded(7))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         torchs = nn.Sequential(
-            nn.Conv2d(3, 6, 3, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(294, 10)
+            nn.Conv2d(3, 6, 3, groups=3),
+            nn.ConvTranspose2d(6, 2, (2, 3), stride=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(420, 10),
         )
     for (key, ours), theirs in zip(
         module.state_dict().items(), torchs.state_dict().values(), strict=True
@@ -322,76 +473,53 @@ def test_misfit_is_refused_before_anything_is_allocated() -> None:
 
 
 def test_every_layer_record_has_a_module() -> None:
-    names = [*vars(layers).items(), *vars(window_layers).items()]
+    homes = (blocks, joins, layers, unit_layers, upsampling_layers, window_layers)
     records = {
         value
-        for name, value in names
-        if isinstance(value, type) and issubclass(value, Layer) and not name.startswith("_")
-    } - {Layer}
+        for home in homes
+        for value in vars(home).values()
+        if isinstance(value, type) and issubclass(value, Layer) and hasattr(value, "kind")
+    }
     fallback = modules._module.dispatch(object)
-    assert AdaptiveAvgPool2d in records
+    assert {AdaptiveAvgPool2d, Patches, Concat} <= records
     assert not {record for record in records if modules._module.dispatch(record) is fallback}
 
 
-def dropout(p: float, seed: int = 0) -> StreamDropout:
-    layer = StreamDropout(p)
-    set_dropout_generator(nn.Sequential(nn.Sequential(layer)), seeded(seed))
-    return layer
+def test_every_new_kind_of_layer_draws_from_the_generator_in_its_turn() -> None:
+    layers = (
+        *(LocallyConnected2d(2, (2, 2)), Flatten(), Maxout(6), AssociativeUnits(8)),
+        *(Reshape((2, 2, 2)), ConvTranspose2d(2, (4, 4), (2, 2), init="bilinear"), Flatten()),
+        Linear(3),
+    )
+    module = build_module(single((1, 5, 5), *layers), generator=seeded(5))
+    generator = seeded(5)
+
+    def uniform(fan_in: int, *shape: int) -> torch.Tensor:
+        return torch.empty(shape).uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)
+
+    drawn = {
+        "0.weight": uniform(4, 16, 2, 4),
+        "0.bias": uniform(4, 2, 4, 4),
+        "2.weight": uniform(32, 12, 32),
+        "2.bias": uniform(32, 12),
+        "3.weight": torch.empty(8, 6).normal_(generator=generator),
+        "7.weight": uniform(72, 3, 72),
+        "7.bias": uniform(72, 3),
+    }
+    state = module.state_dict()
+    assert all(torch.equal(state.pop(name), value) for name, value in drawn.items())
+    assert list(state) == ["5.weight", "5.bias"]
+    assert not state["5.bias"].any()
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
-    kept = dropout(0.3)(torch.ones(100_000))
-    torch.testing.assert_close(kept.unique(), torch.tensor([0.0, 1 / 0.7]))
-    assert (kept == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
-
-
-def test_dropout_draws_on_from_its_generator() -> None:
-    layer, twin = dropout(0.5), dropout(0.5)
-    first, second = layer(torch.ones(64)), layer(torch.ones(64))
-    assert not torch.equal(first, second)
-    assert torch.equal(first, twin(torch.ones(64)))
-
-
-def test_reseeding_the_shared_generator_repeats_a_network_s_dropout() -> None:
-    architecture = single((64,), Dropout(0.5), Activation("linear"), Dropout(0.5))
-    module = build_module(architecture, generator=None)
-    generator = seeded(3)
-    set_dropout_generator(module, generator)
-    first = module(torch.ones(2, 64))
-    generator.manual_seed(3)
-    assert torch.equal(module(torch.ones(2, 64)), first)
-
-
-def test_dropout_passes_the_gradient_of_what_it_keeps() -> None:
-    inputs = torch.ones(64, requires_grad=True)
-    outputs = dropout(0.5)(inputs)
-    outputs.sum().backward()
-    assert inputs.grad is not None
-    assert torch.equal(inputs.grad, outputs.detach())
-
-
-def test_dropout_changes_nothing_in_evaluation_or_at_zero() -> None:
-    inputs = torch.ones(64)
-    assert StreamDropout(0.5).eval()(inputs) is inputs
-    assert StreamDropout(0.0)(inputs) is inputs
-
-
-def test_dropout_without_generator_says_what_to_call() -> None:
-    with pytest.raises(RuntimeError, match="call set_dropout_generator"):
-        StreamDropout(0.5)(torch.ones(4))
-
-
-def test_module_with_dropout_can_be_copied_and_saved() -> None:
-    module = build_module(single((8,), Linear(8), Dropout(0.5)), generator=seeded())
-    set_dropout_generator(module, seeded())
-    copied = copy.deepcopy(module).eval()
-    buffer = io.BytesIO()
-    torch.save(module, buffer)
-    buffer.seek(0)
-    loaded = torch.load(buffer, weights_only=False).eval()
-    inputs = torch.ones(2, 8)
-    assert torch.equal(copied(inputs), module.eval()(inputs))
-    assert torch.equal(loaded(inputs), module(inputs))
+def test_network_of_torchvision_s_starts_from_the_generator_too() -> None:
+    record = TorchvisionNetwork("squeezenet1_1", 7, 0, 0, 0)
+    architecture = single((3, 32, 32), record)
+    module, twin = (build_module(architecture, generator=seeded(3)) for _ in range(2))
+    state = module.state_dict()
+    assert all(map(torch.equal, state.values(), twin.state_dict().values()))
+    assert {name.partition(".")[0] for name in state} == {"0"}
+    assert module.eval()(torch.ones(2, 3, 32, 32)).shape == (2, 7)
 
 
 def test_hot_path_is_a_plain_sequential() -> None:

@@ -1,9 +1,11 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.descent import SCHEDULES
 from experiments.records import ScheduleConfig
 from workers.schedules import learning_rate
 
@@ -47,13 +49,31 @@ def test_step_counts_its_epochs_from_the_start_of_the_trial() -> None:
     assert found[9:21] == [1.0] * 11 + [0.5]
 
 
+@pytest.mark.parametrize(("steps_per_epoch", "epochs"), [(10, 4), (7, 3), (1, 4), (1, 1)])
+def test_one_cycle_is_that_of_torch(steps_per_epoch: int, epochs: int) -> None:
+    total = steps_per_epoch * epochs
+    weight = torch.nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=total, cycle_momentum=False
+    )
+    expected = []
+    for _ in range(total):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(expected) < total:
+            reference.step()
+    found = rates(ScheduleConfig("one_cycle"), steps_per_epoch=steps_per_epoch, epochs=epochs)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_trial_may_be_all_warm_up() -> None:
     found = rates(ScheduleConfig("cosine", warmup_epochs=100))
     assert found == pytest.approx([(step + 1) / 40 for step in range(40)])
 
 
 @given(
-    st.sampled_from(["constant", "cosine", "step"]),
+    st.sampled_from(sorted(SCHEDULES)),
     st.floats(0, 20),
     st.integers(1, 50),
     st.integers(1, 20),

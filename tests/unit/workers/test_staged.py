@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from workers.datasets import staged
-from workers.datasets.staged import Split, StagedData, channel_statistics
+from workers.datasets.staged import Split, StagedData, channel_statistics, feature_statistics
 
 Images = NDArray[np.uint8]
 
@@ -46,6 +46,19 @@ def test_a_channel_that_never_changes_has_deviation_one(value: int) -> None:
     images = np.full((3, 1, 2, 2), value, dtype=np.uint8)
     mean, std = channel_statistics(images, np.arange(3))
     assert (mean.item(), std.item()) == (value, 1.0)
+
+
+def test_statistics_of_plain_numbers_are_those_of_the_chosen_ones() -> None:
+    numbers = np.random.default_rng(0).normal(5, 3, (40, 2)).astype(np.float32)
+    numbers[:, 1] = 0.1
+    chosen = np.array([3, 1, 30, 12])
+    mean, std = feature_statistics(numbers, chosen)
+    assert (mean.dtype, std.dtype) == (torch.float32, torch.float32)
+    values = numbers[chosen].astype(np.float64)
+    np.testing.assert_allclose(mean.numpy(), values.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(std.numpy(), [values[:, 0].std(), 1.0], rtol=1e-6)
+    turned = feature_statistics(numbers, chosen[::-1].copy())
+    assert torch.equal(mean, turned[0])
 
 
 def test_a_split_gathers_by_its_own_positions() -> None:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.datasets import FakeOptions, facts
+from experiments.datasets import facts
 from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
+from experiments.generated_sets import FakeOptions
 from experiments.records import DataConfig
 from workers import staging
 from workers.datasets.fake import make_fake
+from workers.datasets.makers import MAKERS
 from workers.staging import is_staged, main, prepare, stage, staged_folder
 
 OPTIONS: dict[str, Any] = {"image_shape": [2, 3, 4], "classes": 5, "examples": 40}
@@ -67,6 +69,35 @@ def test_splits_and_limits_share_one_staged_set(config: DataConfig, tmp_path: Pa
     assert staged_folder(other, tmp_path) == staged_folder(config, tmp_path)
     data = stage(other, root=tmp_path)
     assert (len(data.train), len(data.val), len(data.test)) == (10, 10, 40)
+
+
+def changed(config: DataConfig, **changes: Any) -> DataConfig:
+    digest = facts("fake", OPTIONS, root=Path("/nowhere"), changes=changes).digest
+    return dataclasses.replace(config, digest=digest, changes=changes)
+
+
+def test_a_changed_set_has_a_folder_and_facts_of_its_own(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    other = changed(config, classes=["4", "1"], resize=[6, 6], crop=[5, 6], noise=0.1)
+    data = stage(other, root=tmp_path)
+    assert staged_folder(other, tmp_path) != staged_folder(config, tmp_path)
+    assert (data.input_shape, data.class_names) == ((2, 5, 6), ("4", "1"))
+    assert data.train.inputs.shape == (16, 2, 5, 6)
+    assert data.digest == other.digest
+    assert set(data.train.targets.tolist()) == {0, 1}
+
+
+def test_a_changed_set_is_the_same_from_raw_and_from_staged_data(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = changed(config, classes=["0", "3"], noise=0.2)
+    from_raw = stage(other, root=tmp_path / "raw")
+    stage(config, root=tmp_path / "staged")
+    monkeypatch.delitem(MAKERS, "fake")
+    from_staged = stage(other, root=tmp_path / "staged")
+    assert torch.equal(from_raw.train.inputs, from_staged.train.inputs)
+    assert torch.equal(from_raw.test.targets, from_staged.test.targets)
 
 
 def test_opened_tensors_can_be_written_without_touching_the_file(
@@ -167,7 +198,7 @@ def test_the_command_prepares_a_set(config: DataConfig, tmp_path: Path) -> None:
     text = json.dumps(dataclasses.asdict(config))
     assert main([text, str(tmp_path)], say=said.append) == 0
     assert is_staged(config, tmp_path)
-    assert said[0] == "fake: preparing 40 + 40 images"
+    assert said[0] == "fake: preparing 40 + 40 examples"
 
 
 def test_the_command_says_what_is_wrong(config: DataConfig, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from experiments.records import (
     Assignment,
     CheckpointPolicy,
     CheckpointSaved,
+    DataConfig,
     Event,
     MetricPoint,
     OptimizerConfig,
@@ -25,14 +26,16 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import FailureKind
+from experiments.tasks import TASKS
 from workers.checkpoints import load
+from workers.criterion import Score
 from workers.datasets.staged import StagedData
-from workers.evaluation import Score
 from workers.files import write_whole
 from workers.learner import Learner
 from workers.training import run_pack
 
 MakeConfig = Callable[..., TrialConfig]
+OF_CLASSES = TASKS["classification"].metrics
 WRONG_HEAD = ["flatten", {"linear": 3}]  # three outputs for ten classes
 WIDE = [{"conv2d": {"out_channels": 32, "kernel_size": 5, "padding": "same"}}]
 
@@ -103,8 +106,7 @@ def test_every_epoch_gives_one_point_a_metric_and_every_step_one(
     assert counts == {
         "train/loss": 3,
         "train/accuracy": 3,
-        "val/loss": 3,
-        "val/accuracy": 3,
+        **{f"val/{name}": 3 for name in ("loss", *OF_CLASSES)},
         "lr": 3,
         "images_per_second": 3,
         "train/batch_loss": 18,
@@ -118,10 +120,35 @@ def test_every_epoch_gives_one_point_a_metric_and_every_step_one(
 def test_a_trial_learns(make_config: MakeConfig, digits: StagedData) -> None:
     metrics = ended(run(make_config(epochs=40, select="last"), digits)).metrics
     assert set(metrics) == {
-        *("train/loss", "train/accuracy", "val/loss", "val/accuracy"),
-        *("test/loss", "test/accuracy"),
+        *("train/loss", "train/accuracy"),
+        *(f"{split}/{name}" for split in ("val", "test") for name in ("loss", *OF_CLASSES)),
     }
     assert metrics["test/accuracy"] > 0.7  # of 189 images; guessing gives 0.1
+
+
+def test_a_trial_reports_its_confusion_and_its_memory(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    end = ended(run(make_config(), digits))
+    assert end.confusion is not None
+    assert [sum(row) for row in end.confusion] == [36] * 10  # the test split has 36 a class
+    right = sum(end.confusion[label][label] for label in range(10))
+    assert end.metrics["test/accuracy"] == right / 360
+    assert end.peak_memory_bytes is not None
+    assert end.peak_memory_bytes > 2**26  # torch alone takes more
+
+
+def test_an_objective_may_be_any_metric_of_the_task(
+    stage_set: Callable[..., tuple[DataConfig, StagedData]], make_task_config: MakeConfig
+) -> None:
+    data_config, data = stage_set("sunshine")
+    config = make_task_config(
+        "regression", data_config, (1,), layers=[{"linear": 1}], metric="val/r2", epochs=3
+    )
+    recorder = run(config, data)
+    curve = [point.value for point in recorder.points if point.metric == "val/r2"]
+    assert ended(recorder).metrics["val/r2"] == max(curve)
+    assert ended(recorder).confusion is None
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
@@ -245,7 +272,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_curve(
 def test_a_validation_loss_that_is_not_finite_fails_the_trial(
     make_config: MakeConfig, digits: StagedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Learner, "evaluate", lambda *_: Score(float("inf"), 0.1))
+    monkeypatch.setattr(Learner, "evaluate", lambda *_: Score(float("inf"), {"accuracy": 0.1}))
     recorder = run(make_config(), digits)
     assert failed(recorder).failure.message.startswith("val/loss became inf at step 6 (epoch 1)")
     metrics = {point.metric for point in recorder.points}
@@ -314,9 +341,18 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     left, evaluate = iter([0.5, 0.7, 0.6, 0.7]), Learner.evaluate
 
     def give(learner: Learner, split: str) -> Score:
-        return Score(1.0, next(left)) if split == "val" else evaluate(learner, split)
+        if split == "test":
+            return evaluate(learner, split)
+        return Score(1.0, {"accuracy": next(left)})
 
     monkeypatch.setattr(Learner, "evaluate", give)
+
+
+def the_score(recorder: Recorder) -> Score:
+    """Give what a trial has reported of the test split."""
+    end = ended(recorder)
+    metrics = {name: end.metrics[f"test/{name}"] for name in OF_CLASSES}
+    return Score(end.metrics["test/loss"], metrics, end.confusion)
 
 
 def score(config: TrialConfig, digits: StagedData, saved: CheckpointSaved) -> Score:
@@ -385,9 +421,7 @@ def test_a_best_checkpoint_that_failed_is_written_at_the_next_one(
     saved = [e for e in recorder.events if isinstance(e, CheckpointSaved)]
     assert [f"{event.kind}{event.epoch}" for event in saved] == written
     (best,) = (event for event in saved if (event.kind, event.epoch) == ("best", 2))
-    metrics = ended(recorder).metrics
-    test = Score(metrics["test/loss"], metrics["test/accuracy"])
-    assert score(config, digits, best) == test
+    assert score(config, digits, best) == the_score(recorder)
 
 
 @pytest.mark.usefixtures("scripted")
@@ -404,9 +438,8 @@ def test_the_selected_epoch_is_tested_and_is_the_best_checkpoint(
     assert end.metrics["train/loss"] == curve[epoch]
     saved = {e.kind: e for e in recorder.events if isinstance(e, CheckpointSaved)}
     assert (saved["best"].epoch, saved["last"].epoch) == (epoch, 4)
-    test = Score(end.metrics["test/loss"], end.metrics["test/accuracy"])
-    assert score(config, digits, saved["best"]) == test
-    assert (score(config, digits, saved["last"]) == test) == (select == "last")
+    assert score(config, digits, saved["best"]) == the_score(recorder)
+    assert (score(config, digits, saved["last"]) == the_score(recorder)) == (select == "last")
 
 
 def test_a_loss_can_be_the_objective(make_config: MakeConfig, digits: StagedData) -> None:
