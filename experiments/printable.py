@@ -11,7 +11,8 @@ def printable(text: str, *, keep: str = "") -> str:
     r"""Write characters without a sign as `\x1b`, `\u202e` or `\U000e0001`; spaces stay.
 
     They are controls, changes of direction, line separators, surrogates, and what Unicode has
-    not assigned. `keep` names those that stay as they are, such as a line break in a text of several lines.
+    not assigned. `keep` names those that stay as they are, such as a line break in a text of
+    several lines.
     """
     if text.isprintable():
         return text

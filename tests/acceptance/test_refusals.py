@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.zoo import models
 from orchestrator.instance import sole_orchestrator
 from tests.acceptance.conftest import COMMAND, Trainyard
 
@@ -35,13 +36,36 @@ def test_a_wrong_spec_ends_with_3_and_nothing_is_written(
     assert answer.out == ""
     assert answer.err.splitlines() == [
         (
-            f"{spec}:3:10: parameters.model: unknown model 'lenet'; did you mean 'lenet5'?; known "
-            "models: softmax_regression, mlp, keras_convnet, lenet5, vgg, resnet; or write it out "
-            "under layers"
+            f"{spec}:3:10: parameters.model: unknown model 'lenet'; did you mean 'lenet5'?; "
+            f"known models: {', '.join(models())}; torchvision/<name>; or write it out under layers"
         ),
         f"{spec}:4:13: parameters.lr[1]: must be a finite number > 0 and <= 10000, got -1",
         "2 faults; nothing was written",
     ]
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", ":1:1: the spec is empty"),
+        (b"name: t\n\tx: 1\n", ":2:1: not YAML: a tab cannot indent YAML; use spaces"),
+        (b"name: \xff\n", ":1:7: not UTF-8: byte 0xff"),
+        (b"a: &x [1]\n", ":1:4: a: anchors are not allowed, got &x; write the value out"),
+        (b'"\\e[2J": 1\n', "\\x1b[2J: unknown key '\\x1b[2J'"),
+        (b"[" * 100_000, ":1:52: "),
+    ],
+    ids=["empty", "tab", "bytes", "anchor", "escape", "deep"],
+)
+def test_what_is_no_spec_at_all_ends_with_3_as_well(
+    trainyard: Trainyard, tmp_path: Path, text: bytes, said: str
+) -> None:
+    spec, home = tmp_path / "odd.yaml", tmp_path / "home"
+    spec.write_bytes(text)
+    answer = trainyard("submit", spec, home=home)
+    assert (answer.code, answer.out) == (3, "")
+    assert said in answer.err
+    assert answer.err.endswith("nothing was written\n")
     assert not home.exists()
 
 

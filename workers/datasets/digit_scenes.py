@@ -52,8 +52,9 @@ def make_digit_scenes(options: DigitScenesOptions) -> RawData:
 
     A scene is an uneven grey with noise and small bright specks; on it lie up to `digits`
     digits, which do not touch. Their sides are a quarter, three eighths and half of the
-    scene's, rounded down to a multiple of the bundled digits' 8 pixels, at least 16. A pixel is the digit's where at least half of its ink is. Training scenes hold
-    digits of the bundled set's training half, test scenes those of its test half.
+    scene's, rounded down to a multiple of the bundled digits' 8 pixels, at least 16. A pixel
+    is the digit's where at least half of its ink is. Training scenes hold digits of the
+    bundled set's training half, test scenes those of its test half.
     """
     digits = read_digits()
     return RawData(
