@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from benchmarks.record import Measured, measured, write
 from experiments.cookbook import recipes
-from experiments.yaml_text import parse
+from experiments.language.yaml_text import parse
 
 COMMAND: Final = str(Path(sys.executable).with_name("trainyard"))
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.markup import escape
 
-from experiments.printable import printable
+from experiments.language.printable import printable
 from orchestrator.rows import Confusion
 
 _MOST_CLASSES: Final = 20

@@ -11,15 +11,15 @@ from rich.text import Text
 
 from dashboards.numbers import bytes_text, value_text
 from dashboards.tables import plain_table
-from experiments.architecture import LayerSummary
-from experiments.dataset_facts import MASK, VALUES, DatasetFacts
-from experiments.estimates import Estimate
-from experiments.geometry import Shape, shape_text
+from experiments.architectures.architecture import LayerSummary
+from experiments.architectures.geometry import Shape, shape_text
+from experiments.data.dataset_facts import MASK, VALUES, DatasetFacts
 from experiments.hyperparameters import HYPERPARAMETERS, scalar
-from experiments.plan import Plan
+from experiments.planning.estimates import Estimate
+from experiments.planning.plan import Plan
+from experiments.planning.workload import top_level_index
 from experiments.records import InitConfig
 from experiments.tasks import MAXIMIZE, TASKS
-from experiments.workload import top_level_index
 
 _FEW_CLASSES: Final = 4  # so many are named, more are counted
 _INDENT: Final = 10

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from experiments.printable import printable
+from experiments.language.printable import printable
 
 _PIPE_WIDTH = 200
 _GAP = 2

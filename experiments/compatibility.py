@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.dataset_facts import DatasetFacts
-from experiments.geometry import Shape
-from experiments.layers import Activation, Layer
+from experiments.architectures.geometry import Shape
+from experiments.architectures.layers import Activation, Layer
+from experiments.data.dataset_facts import DatasetFacts
 from experiments.tasks import TASKS
 
 LINEAR: Final = "linear"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from experiments.errors import NotFoundError
-from experiments.kinds import nearest
-from experiments.yaml_text import parse
+from experiments.language.kinds import nearest
+from experiments.language.yaml_text import parse
 
 FIRST: Final = "quickstart"
 """The recipe to begin with."""

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from experiments.printable import printable
+from experiments.language.printable import printable
 
 _LONGEST: Final = 2000
 """Characters of one part of a fault."""

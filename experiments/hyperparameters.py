@@ -4,22 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from experiments import zoo
-from experiments.activations import HIDDEN_FUNCTION
-from experiments.augmentation import AUGMENTATIONS
+from experiments.architectures import zoo
+from experiments.architectures.activations import HIDDEN_FUNCTION
+from experiments.architectures.transfer import InitKind
 from experiments.compatibility import (
     LOSS_ALIASES,
     LOSSES,
     OUTPUT_ACTIVATIONS,
     default_output_activation,
 )
+from experiments.data.augmentation import AUGMENTATIONS
 from experiments.descent import OPTIMIZERS, SCHEDULES
-from experiments.fields import REQUIRED
-from experiments.kinds import Choice, Faults, Integer, Kind, Number, Schema
-from experiments.printable import number_text
-from experiments.source import Node
+from experiments.language.fields import REQUIRED
+from experiments.language.kinds import Choice, Faults, Integer, Kind, Number, Schema
+from experiments.language.printable import number_text
+from experiments.language.source import Node
 from experiments.tasks import TASKS
-from experiments.transfer import InitKind
 
 Point = Mapping[str, Any]
 """A value for each hyperparameter; `model` is a `zoo.ModelChoice`, `init` an `InitChoice`."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Protocol
 
-from experiments.architecture import Architecture
-from experiments.compound_kinds import ListOf, Nullable
-from experiments.cost import Work
-from experiments.kinds import Choice, Duration, Integer, Number
+from experiments.architectures.architecture import Architecture
+from experiments.language.compound_kinds import ListOf, Nullable
+from experiments.language.kinds import Choice, Duration, Integer, Number
+from experiments.planning.cost import Work
 from experiments.states import FailureKind
 from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 

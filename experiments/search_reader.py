@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from experiments.architectures.model_patterns import read_model_pattern
 from experiments.hyperparameters import HYPERPARAMETERS
-from experiments.kinds import INVALID, Faults, Schema, Text, nearest, show
-from experiments.model_patterns import read_model_pattern
-from experiments.printable import printable
+from experiments.language.kinds import INVALID, Faults, Schema, Text, nearest, show
+from experiments.language.printable import printable
+from experiments.language.source import Entry, Node, join
 from experiments.search_space import (
     Axis,
     Condition,
@@ -22,7 +23,6 @@ from experiments.search_space import (
     read_by,
     value_key,
 )
-from experiments.source import Entry, Node, join
 
 _RANGE_KEYS: Final = ("min", "max", "scale")
 _FORM_KEYS: Final = ("values", "when")

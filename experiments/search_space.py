@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.fields import REQUIRED
 from experiments.hyperparameters import HYPERPARAMETERS, LEFT_OPEN, Follows, describe, matches
-from experiments.kinds import Faults
-from experiments.source import Node
+from experiments.language.fields import REQUIRED
+from experiments.language.kinds import Faults
+from experiments.language.source import Node
 
 
 @dataclass(frozen=True, slots=True)

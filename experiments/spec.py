@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from experiments.compound_kinds import Either, ListOf, MapOf
-from experiments.data_reader import MAX_SEED, Data, DataSpec
+from experiments.architectures.layer_language import layer_definitions
+from experiments.data.data_reader import MAX_SEED, Data, DataSpec
 from experiments.errors import NotFoundError
-from experiments.fields import Field, Record, fields_of, read_fields
-from experiments.kinds import (
+from experiments.language.compound_kinds import Either, ListOf, MapOf
+from experiments.language.fields import Field, Record, fields_of, read_fields
+from experiments.language.kinds import (
     INVALID,
     Choice,
     Faults,
@@ -27,8 +28,9 @@ from experiments.kinds import (
     Text,
     nearest,
 )
-from experiments.layer_language import layer_definitions
-from experiments.printable import number_text
+from experiments.language.printable import number_text
+from experiments.language.source import Node, from_values, join
+from experiments.language.yaml_text import parse
 from experiments.records import CheckpointPolicy, Execution, Objective, Resources
 from experiments.search_reader import (
     hyperparameter_definitions,
@@ -36,9 +38,7 @@ from experiments.search_reader import (
     search_space_schema,
 )
 from experiments.search_space import SearchSpace
-from experiments.source import Node, from_values, join
 from experiments.tasks import OBJECTIVES, TASKS, natural_goal
-from experiments.yaml_text import parse
 
 MAX_SEEDS: Final = 10_000
 

@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlalchemy import Engine, select
 
-from experiments.cost import CostSample, Work
+from experiments.architectures.transfer import SourceNetwork
 from experiments.errors import NotFoundError
+from experiments.planning.cost import CostSample, Work
 from experiments.states import TrialState
-from experiments.transfer import SourceNetwork
 from orchestrator.database import reading
 from orchestrator.results import Results
 from orchestrator.rows import TrialRow

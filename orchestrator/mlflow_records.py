@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from experiments.architecture import Architecture
+from experiments.architectures.architecture import Architecture
 from experiments.records import DataConfig, TrialConfig
 from experiments.states import FailureKind, TrialState
 from experiments.tasks import TASKS

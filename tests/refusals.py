@@ -6,11 +6,11 @@ from typing import Final
 
 import pytest
 
+from experiments.architectures.zoo import models
 from experiments.errors import SpecError
-from experiments.plan import make_plan
+from experiments.planning.plan import make_plan
 from experiments.records import Resources
 from experiments.spec import read_spec
-from experiments.zoo import models
 
 MACHINE: Final = Resources(cpus=2, gpus=0.0)
 FINITE_RATE: Final = "must be a finite number > 0 and <= 10000"

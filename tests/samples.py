@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Double, Engine, literal, select
 
-from experiments.architecture import Architecture
-from experiments.cost import Work
+from experiments.architectures.architecture import Architecture
+from experiments.planning.cost import Work
 from experiments.records import (
     CheckpointPolicy,
     CheckpointSaved,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.errors import NotFoundError, WaitTimeoutError
-from experiments.plan import Plan, make_plan
+from experiments.planning.plan import Plan, make_plan
 from experiments.spec import read_spec
 from experiments.states import ExperimentState
 from orchestrator.machine import capacity

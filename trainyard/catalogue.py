@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from experiments.dataset_facts import DatasetKind
+    from experiments.data.dataset_facts import DatasetKind
 
 Row = dict[str, Any]
 
@@ -23,9 +23,9 @@ _TARGETS: Final = {
 
 def task_rows() -> list[Row]:
     """Give the tasks, each with its losses, metrics and models."""
+    from experiments.architectures.zoo import models
     from experiments.compatibility import losses_for
     from experiments.tasks import TASKS
-    from experiments.zoo import models
 
     return [
         {
@@ -52,8 +52,8 @@ def metric_rows() -> list[Row]:
 
 def model_rows() -> list[Row]:
     """Give the named architectures; torchvision's are in `torchvision_names`."""
-    from experiments.fields import fields_of
-    from experiments.zoo import models
+    from experiments.architectures.zoo import models
+    from experiments.language.fields import fields_of
 
     return [
         {
@@ -70,15 +70,15 @@ def model_rows() -> list[Row]:
 
 def torchvision_names() -> list[str]:
     """Give the names of torchvision's classification networks, as a spec writes them."""
-    from experiments.torchvision_networks import PREFIX, WEIGHTS
+    from experiments.architectures.torchvision_networks import PREFIX, WEIGHTS
 
     return [f"{PREFIX}{name}" for name in WEIGHTS]
 
 
 def dataset_rows() -> list[Row]:
     """Give the data sets with the kind of their targets."""
-    from experiments.datasets import DATASETS
-    from experiments.fields import fields_of
+    from experiments.data.datasets import DATASETS
+    from experiments.language.fields import fields_of
 
     return [
         {
@@ -93,7 +93,7 @@ def dataset_rows() -> list[Row]:
 
 def change_rows() -> list[Row]:
     """Give the keys of `data:` that change any data set."""
-    from experiments.data_changes import DataChanges
+    from experiments.data.data_changes import DataChanges
 
     return _option_rows(DataChanges)
 
@@ -125,7 +125,7 @@ def output_activation_rows() -> list[Row]:
 
 def activation_rows() -> list[Row]:
     """Give the activation functions, with what their slopes are like."""
-    from experiments.activations import ACTIVATIONS, HIDDEN_ACTIVATIONS
+    from experiments.architectures.activations import ACTIVATIONS, HIDDEN_ACTIVATIONS
 
     return [
         {
@@ -156,15 +156,15 @@ def schedule_rows() -> list[Row]:
 
 def augmentation_rows() -> list[Row]:
     """Give the ways in which training images may be changed by chance."""
-    from experiments.augmentation import AUGMENTATIONS
+    from experiments.data.augmentation import AUGMENTATIONS
 
     return [{"name": name, "doc": known.doc} for name, known in AUGMENTATIONS.items()]
 
 
 def _target(known: "DatasetKind") -> str:
     """Say what a data set asks for; those that need options to say more hold classes."""
-    from experiments.dataset_facts import CLASS
-    from experiments.fields import fields_of
+    from experiments.data.dataset_facts import CLASS
+    from experiments.language.fields import fields_of
 
     if known.reads_files or any(field.required for field in fields_of(known.options).values()):
         return CLASS
@@ -201,7 +201,7 @@ def _rule_rows(rules: Mapping[str, Any], key: str) -> list[Row]:
 
 
 def _option_rows(record: type[Any]) -> list[Row]:
-    from experiments.fields import fields_of
+    from experiments.language.fields import fields_of
 
     return [
         {"name": name, "doc": field.doc, "values": field.kind.what}

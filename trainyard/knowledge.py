@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from experiments.cost import CostSample
+from experiments.architectures.geometry import Shape
+from experiments.architectures.torchvision_networks import TorchvisionFigures
+from experiments.architectures.transfer import SourceNetwork
 from experiments.errors import NotFoundError, StoreError
-from experiments.geometry import Shape
+from experiments.planning.cost import CostSample
 from experiments.records import Resources
-from experiments.torchvision_networks import TorchvisionFigures
-from experiments.transfer import SourceNetwork
 from orchestrator.machine import fingerprint
 from orchestrator.settings import Settings, sqlite_path
 

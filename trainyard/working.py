@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 from experiments.errors import DatasetError
-from experiments.plan import Plan
+from experiments.planning.plan import Plan
 from experiments.records import DataConfig
 from experiments.states import ExperimentState, TrialState
 from orchestrator.results import Results

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
-from experiments.augmentation import smallest_window
+from experiments.data.augmentation import smallest_window
 from experiments.records import AugmentationConfig
 
 _DRAWS = 5
@@ -18,7 +18,7 @@ _DRAWS = 5
 def augment(
     inputs: Tensor, targets: Tensor, config: AugmentationConfig, *, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Change images as `config` names it (see `experiments.augmentation.AUGMENTATIONS`).
+    """Change images as `config` names it (see `experiments.data.augmentation.AUGMENTATIONS`).
 
     Args:
         inputs: (n, C, H, W) uint8, as the data set stores them; left as they are.

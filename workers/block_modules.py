@@ -6,9 +6,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from experiments.geometry import Size
-from experiments.joins import From, Tap, taps_read
-from experiments.layers import Layer
+from experiments.architectures.geometry import Size
+from experiments.architectures.joins import From, Tap, taps_read
+from experiments.architectures.layers import Layer
 
 _CHUNK_NUMBERS: Final = 2**24
 """The most numbers of patches (64 MiB in float32) that are looked at together in evaluation."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.geometry import Shape, Size
+from experiments.architectures.geometry import Shape, Size
 
 
 class StreamDropout(nn.Module):

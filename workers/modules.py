@@ -11,16 +11,16 @@ from typing import Final
 import torch
 from torch import nn
 
-from experiments import layers as layer_records
-from experiments.architecture import Architecture
-from experiments.blocks import Patches, Residual
-from experiments.geometry import Shape
-from experiments.joins import Add, Concat, From, Tap
-from experiments.layers import Activation, BatchNorm, Dropout, Flatten, Layer, Linear
-from experiments.torchvision_networks import TorchvisionNetwork
-from experiments.unit_layers import AssociativeUnits, Maxout
-from experiments.upsampling_layers import ConvTranspose2d, Upsample
-from experiments.window_layers import (
+from experiments.architectures import layers as layer_records
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.blocks import Patches, Residual
+from experiments.architectures.geometry import Shape
+from experiments.architectures.joins import Add, Concat, From, Tap
+from experiments.architectures.layers import Activation, BatchNorm, Dropout, Flatten, Layer, Linear
+from experiments.architectures.torchvision_networks import TorchvisionNetwork
+from experiments.architectures.unit_layers import AssociativeUnits, Maxout
+from experiments.architectures.upsampling_layers import ConvTranspose2d, Upsample
+from experiments.architectures.window_layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     Conv2d,

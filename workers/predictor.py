@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from experiments.geometry import Shape
+from experiments.architectures.geometry import Shape
 from experiments.records import TrialConfig
 from workers import checkpoints
 from workers.modules import build_module

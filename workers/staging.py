@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from experiments.data_changes import change_facts, read_changes, stored_changes
-from experiments.datasets import DatasetFacts, facts, read_options
+from experiments.data.data_changes import change_facts, read_changes, stored_changes
+from experiments.data.datasets import DatasetFacts, facts, read_options
+from experiments.data.published_sets import PUBLISHED_SETS
 from experiments.errors import (
     DatasetChecksumError,
     DatasetUnavailableError,
     TrainyardError,
 )
-from experiments.published_sets import PUBLISHED_SETS
 from experiments.records import DataConfig
 from workers.datasets.changes import changed
 from workers.datasets.raw import Progress, RawData, RawSplit

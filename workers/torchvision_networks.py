@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from experiments.errors import DatasetError, DatasetUnavailableError
-from experiments.geometry import Shape, ShapeError, shape_text
-from experiments.torchvision_networks import (
+from experiments.architectures.geometry import Shape, ShapeError, shape_text
+from experiments.architectures.torchvision_networks import (
     PREFIX,
     TorchvisionFigures,
     TorchvisionNetwork,
     check_image,
 )
+from experiments.errors import DatasetError, DatasetUnavailableError
 from workers.layer_modules import StreamDropout
 
 _WITH_AUXILIARY_HEADS: Final = ("googlenet", "inception_v3")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.zoo import models
+from experiments.architectures.zoo import models
 from orchestrator.instance import sole_orchestrator
 from tests.acceptance.conftest import COMMAND, Trainyard
 

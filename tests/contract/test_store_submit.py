@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, exc, select
 
-from experiments.cost import Work
+from experiments.planning.cost import Work
 from experiments.states import TrialState
 from orchestrator.database import open_store, reading
 from orchestrator.queue import Queue

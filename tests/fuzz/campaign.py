@@ -21,8 +21,8 @@ from random import Random
 from typing import Final
 
 from experiments.errors import SpecError
-from experiments.plan import make_plan
-from experiments.printable import printable
+from experiments.language.printable import printable
+from experiments.planning.plan import make_plan
 from experiments.spec import read_spec
 from tests.fuzz.mutations import Mutant, Mutator
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from experiments.architecture import Architecture
-from experiments.datasets import facts
+from experiments.architectures.architecture import Architecture
+from experiments.data.datasets import facts
 from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
 
 MakeConfig = Callable[..., TrialConfig]

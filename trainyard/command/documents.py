@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from experiments.states import TrialState
 
 if TYPE_CHECKING:
-    from experiments.architecture import LayerSummary
-    from experiments.estimates import Estimate
+    from experiments.architectures.architecture import LayerSummary
     from experiments.leaderboard import Standing
-    from experiments.plan import Plan
+    from experiments.planning.estimates import Estimate
+    from experiments.planning.plan import Plan
     from orchestrator.rows import AttemptRow, CurvePoint, Overview, TrialRow
 
 

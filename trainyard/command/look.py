@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.errors import NotFoundError
-from experiments.printable import printable
+from experiments.language.printable import printable
 from trainyard.command.documents import (
     attempt_fields,
     point_fields,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from experiments.printable import printable
+from experiments.language.printable import printable
 
 SCHEMA_VERSION: Final = 1
 

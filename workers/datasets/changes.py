@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.data_changes import DataChanges
-from experiments.dataset_facts import MASK, DatasetFacts
+from experiments.data.data_changes import DataChanges
+from experiments.data.dataset_facts import MASK, DatasetFacts
 from workers.datasets.draws import Draws
 from workers.datasets.raw import Inputs, RawData, RawSplit
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.generated_sets import DigitScenesOptions
+from experiments.data.generated_sets import DigitScenesOptions
 from workers.datasets.digits import read_digits
 from workers.datasets.draws import Draws
 from workers.datasets.raw import RawData, RawSplit

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.generated_sets import FakeOptions
+from experiments.data.generated_sets import FakeOptions
 from workers.datasets.raw import RawData, RawSplit
 
 _BLOCK_BYTES = 2**26

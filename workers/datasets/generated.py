@@ -1,12 +1,12 @@
 """Small sets that are drawn from a rule, so that it is known what a network should find.
 
-The rules' constants are in `experiments/generated_sets.py`.
+The rules' constants are in `experiments/data/generated_sets.py`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.generated_sets import (
+from experiments.data.generated_sets import (
     LONGEST_SUNSHINE,
     SENSOR_SIDE,
     SUNSHINE_BIAS,

@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from experiments.errors import DatasetError
-from experiments.image_folder import (
+from experiments.data.image_folder import (
     ImageFile,
     check_size,
     confined,
     image_size,
     list_images,
 )
-from experiments.image_folder_set import ImageFolderOptions
+from experiments.data.image_folder_set import ImageFolderOptions
+from experiments.errors import DatasetError
 from workers.datasets.raw import Progress, RawData, RawSplit
 
 _BLOCK = 256

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.data_changes import IMAGENET, TRAINING, read_changes
+from experiments.data.data_changes import IMAGENET, TRAINING, read_changes
 from experiments.errors import DatasetError
 from experiments.records import DataConfig
 from workers.datasets.draws import Draws

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.datasets import split_sizes
+from experiments.data.datasets import split_sizes
 
 Indices = NDArray[np.int64]
 
@@ -16,7 +16,7 @@ def split_indices(
     Each image draws 64 bits, the raw output of Philox-4x64 (Salmon et al. 2011) with
     `split_seed` as its key; the images with the smallest draws are for validation. Raw
     output and stable sorting stay as they are, as a library's shuffle might not. The
-    sizes are those of `experiments.datasets.split_sizes`.
+    sizes are those of `experiments.data.datasets.split_sizes`.
 
     Returns:
         Indices of the training and of the validation images, (N,) int64 each, ascending.

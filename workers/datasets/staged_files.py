@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.dataset_facts import DatasetFacts
+from experiments.data.dataset_facts import DatasetFacts
 from experiments.errors import DatasetChecksumError
 from workers.datasets.raw import RawData, RawSplit
 from workers.files import flush, sha256_of

@@ -8,15 +8,15 @@ import pytest
 from rich.console import Console
 
 from dashboards.plan_view import plan_view
-from experiments.architecture import Architecture
-from experiments.cost import CostSample
-from experiments.geometry import Shape
-from experiments.knowledge import NOTHING_KNOWN, Knowledge
-from experiments.plan import make_plan
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.geometry import Shape
+from experiments.architectures.torchvision_networks import TorchvisionFigures
+from experiments.architectures.transfer import SourceNetwork
+from experiments.planning.cost import CostSample
+from experiments.planning.knowledge import NOTHING_KNOWN, Knowledge
+from experiments.planning.plan import make_plan
 from experiments.records import Resources
 from experiments.spec import read_spec
-from experiments.torchvision_networks import TorchvisionFigures
-from experiments.transfer import SourceNetwork
 
 SPEC = "name: t\nparameters: {model: [mlp, softmax_regression], lr: [0.1, 0.2]}\nseeds: 2\n"
 ROOT = Path("data")

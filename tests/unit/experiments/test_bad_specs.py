@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.datasets import DATASETS
+from experiments.data.datasets import DATASETS
 from experiments.hyperparameters import HYPERPARAMETERS
 from experiments.tasks import TASKS
 from tests.refusals import NAME, listed, refused

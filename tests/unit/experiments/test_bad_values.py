@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.architectures.layer_language import layer_names
 from experiments.compatibility import LOSSES
 from experiments.descent import OPTIMIZERS
-from experiments.layer_language import layer_names
 from tests.refusals import FINITE_RATE, KNOWN_MODELS, NAME, listed, refused
 
 HIDDEN = "relu, leaky_relu, tanh, sigmoid, linear, gelu, silu, elu, step"

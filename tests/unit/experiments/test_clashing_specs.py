@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.datasets import DATASETS
+from experiments.data.datasets import DATASETS
 from experiments.tasks import TASKS
 from tests.refusals import FINITE_RATE, KNOWN_MODELS, listed, refused
 

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from experiments.architectures.geometry import Shape
+from experiments.architectures.layers import Activation, Layer, Linear
 from experiments.compatibility import (
     LOSS_ALIASES,
     LOSSES,
@@ -12,9 +14,7 @@ from experiments.compatibility import (
     output_shape,
     task_fault,
 )
-from experiments.dataset_facts import DatasetFacts
-from experiments.geometry import Shape
-from experiments.layers import Activation, Layer, Linear
+from experiments.data.dataset_facts import DatasetFacts
 from experiments.tasks import TASKS
 
 TEN = tuple(map(str, range(10)))

@@ -1,10 +1,10 @@
 import pytest
 
+from experiments.architectures.transfer import InitChoice
 from experiments.hyperparameters import HYPERPARAMETERS, Follows, describe, scalar
-from experiments.kinds import INVALID, Faults
-from experiments.source import from_values
+from experiments.language.kinds import INVALID, Faults
+from experiments.language.source import from_values
 from experiments.tasks import TASKS
-from experiments.transfer import InitChoice
 
 
 @pytest.mark.parametrize(

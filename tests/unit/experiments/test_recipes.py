@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from experiments.architectures.transfer import SourceNetwork
 from experiments.cookbook import recipe, recipes
 from experiments.errors import SpecError
-from experiments.knowledge import NOTHING_KNOWN
-from experiments.plan import Plan, make_plan
+from experiments.planning.knowledge import NOTHING_KNOWN
+from experiments.planning.plan import Plan, make_plan
 from experiments.spec import read_spec
-from experiments.transfer import SourceNetwork
 
 NUM_VARIANTS_AND_TRIALS = {
     "alexnet-cifar10": (2, 4),

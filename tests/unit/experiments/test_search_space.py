@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import SpecError
-from experiments.kinds import Faults
+from experiments.language.kinds import Faults
 from experiments.search_space import Expansion, expand
 from experiments.spec import read_spec
 

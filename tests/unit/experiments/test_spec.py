@@ -5,10 +5,10 @@ import jsonschema
 import pytest
 
 from experiments.errors import NotFoundError, SpecError
+from experiments.language.yaml_text import parse
 from experiments.records import CheckpointPolicy, Objective, Resources
 from experiments.spec import read_spec, spec_schema
 from experiments.tasks import METRICS, TASKS
-from experiments.yaml_text import parse
 
 RECIPES = sorted(Path("experiments/recipes").glob("*.yaml"))
 SCHEMA = Path("experiments/experiment.schema.json")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments.architecture import Architecture
+from experiments.architectures.architecture import Architecture
 from experiments.records import (
     DataConfig,
     Failure,

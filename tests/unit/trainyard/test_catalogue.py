@@ -3,15 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from experiments.activations import ACTIVATIONS
-from experiments.augmentation import AUGMENTATIONS
+from experiments.architectures.activations import ACTIVATIONS
+from experiments.architectures.layer_language import layer_names
+from experiments.architectures.zoo import models
 from experiments.compatibility import LOSSES
-from experiments.datasets import DATASETS
+from experiments.data.augmentation import AUGMENTATIONS
+from experiments.data.datasets import DATASETS
 from experiments.descent import OPTIMIZERS, SCHEDULES
 from experiments.hyperparameters import HYPERPARAMETERS
-from experiments.layer_language import layer_names
 from experiments.tasks import METRICS, TASKS
-from experiments.zoo import models
 from trainyard import handbook
 from trainyard.command.main import run
 

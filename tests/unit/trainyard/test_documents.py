@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.leaderboard import Outcome, rank
-from experiments.plan import make_plan
+from experiments.planning.plan import make_plan
 from experiments.records import Objective
 from experiments.spec import read_spec
 from orchestrator.database import open_store

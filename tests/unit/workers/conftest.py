@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from experiments.architecture import Architecture
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.geometry import Shape
 from experiments.compatibility import default_output_activation
-from experiments.datasets import DATASETS, facts
-from experiments.fields import fields_of
-from experiments.geometry import Shape
+from experiments.data.datasets import DATASETS, facts
+from experiments.language.fields import fields_of
 from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
 from experiments.tasks import TASKS, natural_goal
 from workers.datasets.staged import StagedData

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.augmentation import AUGMENTATIONS, default_pixels
+from experiments.data.augmentation import AUGMENTATIONS, default_pixels
 from experiments.records import AugmentationConfig
 from workers.augmentation import augment
 

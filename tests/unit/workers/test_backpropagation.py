@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import erf
 from torch import nn
 
-from experiments.activations import ACTIVATIONS
-from experiments.architecture import Architecture
+from experiments.architectures.activations import ACTIVATIONS
+from experiments.architectures.architecture import Architecture
 from workers.losses import build_loss
 from workers.modules import build_module
 

@@ -3,13 +3,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.architecture import Architecture
-from experiments.blocks import Patches
-from experiments.geometry import Shape
-from experiments.joins import Add, Concat, From, Tap
-from experiments.layers import Activation, BatchNorm, Flatten, Layer, Linear
-from experiments.upsampling_layers import Upsample
-from experiments.window_layers import Conv2d, MaxPool2d
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.blocks import Patches
+from experiments.architectures.geometry import Shape
+from experiments.architectures.joins import Add, Concat, From, Tap
+from experiments.architectures.layers import Activation, BatchNorm, Flatten, Layer, Linear
+from experiments.architectures.upsampling_layers import Upsample
+from experiments.architectures.window_layers import Conv2d, MaxPool2d
 from workers import block_modules
 from workers.block_modules import TappedNetwork
 from workers.modules import build_module

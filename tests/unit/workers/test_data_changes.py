@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.data_changes import read_changes
-from experiments.datasets import facts, read_options
+from experiments.data.data_changes import read_changes
+from experiments.data.datasets import facts, read_options
 from workers.datasets import changes as changes_module
 from workers.datasets.changes import changed
 from workers.datasets.digits import read_digits

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from experiments.generated_sets import DigitScenesOptions
+from experiments.data.generated_sets import DigitScenesOptions
 from workers.datasets import digit_scenes
 from workers.datasets.digit_scenes import make_digit_scenes
 from workers.datasets.digits import read_digits

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.datasets import facts
+from experiments.data.datasets import facts
 from experiments.errors import DatasetChecksumError, DatasetError
 from workers.datasets import digits
 from workers.datasets.digits import read_digits

@@ -11,7 +11,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from experiments.datasets import facts
+from experiments.data.datasets import facts
 from experiments.errors import DatasetChecksumError, DatasetUnavailableError
 from workers.datasets import downloads
 from workers.datasets.downloads import read_cifar10, read_fashion_mnist, read_mnist

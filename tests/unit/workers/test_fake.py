@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.generated_sets import FakeOptions
+from experiments.data.generated_sets import FakeOptions
 from workers.datasets import fake
 from workers.datasets.fake import make_fake
 from workers.datasets.raw import RawSplit

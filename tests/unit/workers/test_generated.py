@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from experiments.generated_sets import (
+from experiments.data.generated_sets import (
     LONGEST_SUNSHINE,
     SUNSHINE_BIAS,
     SUNSHINE_WEIGHT,

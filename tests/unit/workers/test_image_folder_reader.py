@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.datasets import facts
+from experiments.data.datasets import facts
+from experiments.data.image_folder import image_size
+from experiments.data.image_folder_set import ImageFolderOptions
 from experiments.errors import DatasetError
-from experiments.image_folder import image_size
-from experiments.image_folder_set import ImageFolderOptions
 from experiments.records import DataConfig
 from workers.datasets.image_folder import decode_image, read_image_folder
 from workers.staging import stage

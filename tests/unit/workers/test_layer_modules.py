@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.architecture import Architecture
-from experiments.geometry import Shape, Size
-from experiments.layers import Activation, Dropout, Layer, Linear
-from experiments.unit_layers import AssociativeUnits, Maxout
-from experiments.upsampling_layers import ConvTranspose2d, Upsample
-from experiments.window_layers import Conv2d, LocallyConnected2d
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.geometry import Shape, Size
+from experiments.architectures.layers import Activation, Dropout, Layer, Linear
+from experiments.architectures.unit_layers import AssociativeUnits, Maxout
+from experiments.architectures.upsampling_layers import ConvTranspose2d, Upsample
+from experiments.architectures.window_layers import Conv2d, LocallyConnected2d
 from workers.layer_modules import BilinearUpsample, Step, StreamDropout
 from workers.modules import build_module, set_dropout_generator
 

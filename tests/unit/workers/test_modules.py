@@ -10,14 +10,20 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments import blocks, joins, layers, unit_layers, upsampling_layers, window_layers
-from experiments.activations import ACTIVATIONS
-from experiments.architecture import Architecture
-from experiments.blocks import Patches, Residual
-from experiments.geometry import Shape, ShapeError, Size
-from experiments.joins import Add, Concat, From, Tap
-from experiments.kinds import Faults
-from experiments.layers import (
+from experiments.architectures import (
+    blocks,
+    joins,
+    layers,
+    unit_layers,
+    upsampling_layers,
+    window_layers,
+)
+from experiments.architectures.activations import ACTIVATIONS
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.blocks import Patches, Residual
+from experiments.architectures.geometry import Shape, ShapeError, Size
+from experiments.architectures.joins import Add, Concat, From, Tap
+from experiments.architectures.layers import (
     Activation,
     BatchNorm,
     Flatten,
@@ -25,18 +31,19 @@ from experiments.layers import (
     Linear,
     Reshape,
 )
-from experiments.source import from_values
-from experiments.torchvision_networks import TorchvisionNetwork
-from experiments.unit_layers import AssociativeUnits, Maxout
-from experiments.upsampling_layers import ConvTranspose2d, Upsample
-from experiments.window_layers import (
+from experiments.architectures.torchvision_networks import TorchvisionNetwork
+from experiments.architectures.unit_layers import AssociativeUnits, Maxout
+from experiments.architectures.upsampling_layers import ConvTranspose2d, Upsample
+from experiments.architectures.window_layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     Conv2d,
     LocallyConnected2d,
     MaxPool2d,
 )
-from experiments.zoo import build, models, read_model
+from experiments.architectures.zoo import build, models, read_model
+from experiments.language.kinds import Faults
+from experiments.language.source import from_values
 from workers import modules
 from workers.layer_modules import BilinearUpsample
 from workers.modules import build_module, module_without_storage, set_dropout_generator

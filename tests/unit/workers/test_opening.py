@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.datasets import facts
+from experiments.data.datasets import facts
 from experiments.records import DataConfig
 from workers.datasets import opening
 from workers.datasets.staged import StagedData

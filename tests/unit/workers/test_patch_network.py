@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.architecture import Architecture
-from experiments.convolutional_form import as_convolutional
-from experiments.geometry import Shape, Size
-from experiments.kinds import Faults
-from experiments.layers import Activation, BatchNorm, Dropout, Flatten, Linear
-from experiments.source import from_values
-from experiments.templates import Template, fill, patches
-from experiments.window_layers import AvgPool2d, Conv2d, MaxPool2d
-from experiments.zoo import build, read_model
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.convolutional_form import as_convolutional
+from experiments.architectures.geometry import Shape, Size
+from experiments.architectures.layers import Activation, BatchNorm, Dropout, Flatten, Linear
+from experiments.architectures.templates import Template, fill, patches
+from experiments.architectures.window_layers import AvgPool2d, Conv2d, MaxPool2d
+from experiments.architectures.zoo import build, read_model
+from experiments.language.kinds import Faults
+from experiments.language.source import from_values
 from workers.modules import build_module
 
 RELU = Activation("relu")

@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from experiments.datasets import facts
+from experiments.data.datasets import facts
 from workers.datasets.digits import read_digits
 from workers.datasets.downloads import read_mnist
 from workers.datasets.raw import RawData

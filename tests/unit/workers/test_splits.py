@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.datasets import split_sizes
+from experiments.data.datasets import split_sizes
 from workers.datasets.splits import split_indices
 
 

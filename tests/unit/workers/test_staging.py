@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.datasets import facts
+from experiments.data.datasets import facts
+from experiments.data.generated_sets import FakeOptions
 from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
-from experiments.generated_sets import FakeOptions
 from experiments.records import DataConfig
 from workers import staging
 from workers.datasets.fake import make_fake

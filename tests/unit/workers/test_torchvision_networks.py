@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from experiments import zoo
+from experiments.architectures import zoo
+from experiments.architectures.geometry import Shape, ShapeError
+from experiments.architectures.torchvision_networks import WEIGHTS, TorchvisionNetwork
 from experiments.errors import DatasetError, DatasetUnavailableError
-from experiments.geometry import Shape, ShapeError
-from experiments.torchvision_networks import WEIGHTS, TorchvisionNetwork
 from workers.layer_modules import StreamDropout
 from workers.torchvision_networks import StochasticDepth, TorchvisionModule, measure
 

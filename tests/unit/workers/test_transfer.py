@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.architecture import Architecture
+from experiments.architectures.architecture import Architecture
 from experiments.errors import CheckpointError
 from experiments.records import InitConfig
 from workers import checkpoints

@@ -1,0 +1,1 @@
+"""How a spec's text becomes checked values: YAML, kinds, records."""

@@ -1,0 +1,1 @@
+"""Spec -> trials: checks, content keys, warnings, costs."""
