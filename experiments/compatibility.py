@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.architectures.geometry import Shape
-from experiments.architectures.layers import Activation, Layer
+from experiments.architectures.layers import Activation
 from experiments.data.dataset_facts import DatasetFacts
 from experiments.tasks import TASKS
 
@@ -226,7 +226,7 @@ def default_output_activation(loss: str, task: str) -> str:
 
 
 def loss_fault(
-    loss: str, *, task: str, output_activation: str, data: DatasetFacts, last: Layer | None
+    loss: str, *, task: str, output_activation: str, data: DatasetFacts, last: Activation | None
 ) -> str | None:
     """Say why a loss does not go with the rest of a trial, and the mend; None where it does.
 
@@ -235,7 +235,7 @@ def loss_fault(
         task: A key of `TASKS`.
         output_activation: A key of `OUTPUT_ACTIVATIONS`.
         data: The data set.
-        last: The network's last layer, if it is known.
+        last: The function whose values are the network's outputs, if there is one.
     """
     rule = LOSSES[loss]
     if task not in rule.outputs:
@@ -254,16 +254,11 @@ def loss_fault(
             f"{loss} takes the logarithm of 1 + target, so it needs {rule.needs}, and "
             f"{data.name} has targets below 0; use mean_squared_error or mean_absolute_error"
         )
-    return _last_layer_fault(loss, task, output_activation, last)
+    return None if last is None else _end_fault(loss, task, output_activation, last.name)
 
 
-def _last_layer_fault(
-    loss: str, task: str, output_activation: str, last: Layer | None
-) -> str | None:
-    """Find an activation at the network's end that spoils what the loss makes of the outputs."""
-    if not isinstance(last, Activation):
-        return None
-    name = last.name
+def _end_fault(loss: str, task: str, output_activation: str, name: str) -> str | None:
+    """Find that the function at the network's end spoils what the loss makes of the outputs."""
     if name == "step":
         return (
             "the network ends in step, which has no gradient, so nothing would be learned; leave "

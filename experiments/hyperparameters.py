@@ -16,7 +16,7 @@ from experiments.compatibility import (
 from experiments.data.augmentation import AUGMENTATIONS
 from experiments.descent import OPTIMIZERS, SCHEDULES
 from experiments.language.fields import REQUIRED
-from experiments.language.kinds import Choice, Faults, Integer, Kind, Number, Schema
+from experiments.language.kinds import Choice, Faults, Integer, Kind, Number, Schema, nearest
 from experiments.language.printable import number_text
 from experiments.language.source import Node
 from experiments.tasks import TASKS
@@ -42,6 +42,20 @@ class Model(Kind):
         return zoo.model_schema()
 
 
+_SHORT_FORMS: Final = {
+    "bce": "binary_cross_entropy",
+    "ce": "cross_entropy",
+    "kl": "kullback_leibler_divergence",
+    "l1": "mean_absolute_error",
+    "l2": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_logarithmic_error",
+    "nll": "cross_entropy",
+}
+"""What people call losses that is too far from their names to be found by likeness."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss(Choice):
     """A loss; the names that others give it are read as ours."""
@@ -56,6 +70,10 @@ class Loss(Choice):
     def schema(self) -> Schema:
         """Give all names."""
         return {"enum": [*self.names, *LOSS_ALIASES]}
+
+    def _meant(self, value: str) -> str:
+        known = _SHORT_FORMS.get(value.lower())
+        return f"; did you mean {known!r}?" if known else nearest(value, (*LOSSES, *LOSS_ALIASES))
 
 
 @dataclass(frozen=True, slots=True)

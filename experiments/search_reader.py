@@ -26,6 +26,8 @@ from experiments.search_space import (
 
 _RANGE_KEYS: Final = ("min", "max", "scale")
 _FORM_KEYS: Final = ("values", "when")
+_LONGEST_LABEL: Final = 6000
+"""Characters of a parameter's value that MLflow takes; no value but a model's is that long."""
 _NO_GRID: Final = Axis((), ())
 """An axis without points: its product with anything is empty."""
 
@@ -235,6 +237,12 @@ class _Reader:
             return INVALID
         if self._models.setdefault(value.label, value_key(value)) != value_key(value):
             message = f"another network is called {value.label!r} already; name this one otherwise"
+            return self._faults.add(node, path, message)
+        if len(value.label) > _LONGEST_LABEL:
+            message = (
+                f"its name in tables, {value.label[:40]}..., has {len(value.label)} characters, "
+                f"and MLflow keeps {_LONGEST_LABEL}; write it out under layers, with a short name"
+            )
             return self._faults.add(node, path, message)
         return value
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from experiments.architectures.layer_language import layer_definitions
-from experiments.data.data_reader import MAX_SEED, Data, DataSpec
+from experiments.data.data_reader import Data, DataSpec
+from experiments.data.dataset_facts import MAX_SEED
 from experiments.errors import NotFoundError
 from experiments.language.compound_kinds import Either, ListOf, MapOf
 from experiments.language.fields import Field, Record, fields_of, read_fields
@@ -27,8 +28,10 @@ from experiments.language.kinds import (
     Schema,
     Text,
     nearest,
+    show,
 )
 from experiments.language.printable import number_text
+from experiments.language.redaction import redact
 from experiments.language.source import Node, from_values, join
 from experiments.language.yaml_text import parse
 from experiments.records import CheckpointPolicy, Execution, Objective, Resources
@@ -64,7 +67,10 @@ class _EarlyStop:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One experiment as the user wrote it, checked and typed."""
+    """One experiment as the user wrote it, checked and typed.
+
+    Secrets are taken out of all of it; `warnings` say where they stood.
+    """
 
     source: str
     text: str
@@ -81,6 +87,7 @@ class Spec:
     resources_node: Node | None
     execution: Execution
     checkpoints: CheckpointPolicy
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +173,7 @@ class _Seeds(Kind):
 
     def read(self, node: Node, path: str, faults: Faults) -> Any:
         if node.kind != "list":
-            count = Integer(1, MAX_SEEDS).read(node, path, Faults(faults.source))
+            count = Integer(1, MAX_SEEDS).read(node, path, faults.aside())
             return self._refuse(node, path, faults) if count is INVALID else tuple(range(count))
         seeds = ListOf(Integer(0, MAX_SEED), min_length=1).read(node, path, faults)
         if seeds is INVALID:
@@ -233,8 +240,10 @@ def read_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
 def _read(root: Node, *, name: str, text: str) -> Spec:
     faults = Faults(name)
     if root.kind != "mapping":
-        faults.add(root, "", f"a spec is a mapping with keys such as name, got a {root.kind}")
+        got = "a list" if root.kind == "list" else show(root)
+        faults.add(root, "", f"a spec is a mapping with keys such as name, got {got}")
         faults.raise_any()
+    root, text, warnings = redact(root, text)
     known = {**_FIELDS, **dict.fromkeys(_SPACE_KEYS)}
     entries = root.entries()
     for key, entry in entries.items():
@@ -251,7 +260,7 @@ def _read(root: Node, *, name: str, text: str) -> Spec:
     space = read_search_space(entries, faults)
     faults.raise_any()
     assert values is not None
-    return _spec(root, values, space, name=name, text=text)
+    return _spec(root, values, space, name=name, text=text, warnings=warnings)
 
 
 def _task(root: Node) -> str | None:
@@ -262,7 +271,13 @@ def _task(root: Node) -> str | None:
 
 
 def _spec(
-    root: Node, values: Mapping[str, Any], space: SearchSpace, *, name: str, text: str
+    root: Node,
+    values: Mapping[str, Any],
+    space: SearchSpace,
+    *,
+    name: str,
+    text: str,
+    warnings: tuple[str, ...],
 ) -> Spec:
     def get(key: str) -> Any:
         return values.get(key, _FIELDS[key].default)
@@ -286,6 +301,7 @@ def _spec(
         resources_node=None if resources is None else resources.value,
         execution=get("execution"),
         checkpoints=get("checkpoints"),
+        warnings=warnings,
     )
 
 

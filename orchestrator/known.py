@@ -12,7 +12,7 @@ from experiments.planning.cost import CostSample, Work
 from experiments.states import TrialState
 from orchestrator.database import reading
 from orchestrator.results import Results
-from orchestrator.rows import TrialRow
+from orchestrator.rows import CheckpointRow, ExperimentRow, TrialRow
 from orchestrator.tables import experiment, trial
 
 MOST_SAMPLES: Final = 500
@@ -70,21 +70,21 @@ class Known:
         """
         results = Results(self._engine)
         row = _trial(results, name)
-        found = results.selected_checkpoint(row)
-        if found is None:
-            raise NotFoundError(
-                f"{row.id} ({row.state.value}) has no weights of a selected epoch; it must have "
-                "succeeded, and checkpoints.keep must name the epoch that objective.select selects"
-            )
+        found = selected_weights(results, row)
         if not Path(found.path).is_file():
             raise NotFoundError(f"the weights of {row.id} are gone: no file {found.path}")
         architecture = results.config(row.id).architecture
         return SourceNetwork(row.id, architecture, found.sha256, found.path)
 
 
-def _trial(results: Results, name: str) -> TrialRow:
+def experiment_or_trial(results: Results, name: str) -> ExperimentRow | TrialRow:
+    """Give the experiment of a name or an id, or else the trial of an id.
+
+    Raises:
+        NotFoundError: There is neither.
+    """
     try:
-        of = results.resolve_experiment(name)
+        return results.resolve_experiment(name)
     except NotFoundError:
         try:
             return results.trial(name)
@@ -93,6 +93,28 @@ def _trial(results: Results, name: str) -> TrialRow:
                 f"{name!r} is neither an experiment nor a trial; `trainyard status` lists "
                 "experiments, `trainyard trials EXPERIMENT` its trials"
             ) from None
+
+
+def selected_weights(results: Results, row: TrialRow) -> CheckpointRow:
+    """Give the checkpoint of a trial's selected epoch.
+
+    Raises:
+        NotFoundError: It has none; the message says when it would.
+    """
+    found = results.selected_checkpoint(row)
+    if found is None:
+        raise NotFoundError(
+            f"{row.id} ({row.state.value}) has no weights of a selected epoch; it must have "
+            "succeeded, and checkpoints.keep must name the epoch that objective.select selects"
+        )
+    return found
+
+
+def _trial(results: Results, name: str) -> TrialRow:
+    """Give a trial by its id, or an experiment's best one."""
+    of = experiment_or_trial(results, name)
+    if isinstance(of, TrialRow):
+        return of
     (overview,) = results.overviews([of.id])
     if overview.best is None:
         raise NotFoundError(

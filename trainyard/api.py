@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from experiments.errors import NotFoundError, WaitTimeoutError
+from experiments.errors import WaitTimeoutError
 from experiments.planning.plan import Plan, make_plan
 from experiments.spec import read_spec
 from experiments.states import ExperimentState
@@ -183,25 +183,20 @@ def leaderboard(experiment: str) -> "list[Standing]":
 def load_model(trial_id: str) -> "torch.nn.Module":
     """Load a trial's network with the weights of its selected epoch, in evaluation mode.
 
-    It takes raw pixel values (N, C, H, W), as the data set stores them: the standardisation
-    of the training is part of it. It gives the network's outputs (N, K), logits under
-    cross entropy.
+    It takes raw inputs, as the data set stores them, and gives raw outputs, to which the
+    trial's `output_activation` has not been applied; their shapes are those of the task (see
+    `workers.predictor.load_predictor`).
 
     Raises:
         NotFoundError: There is no such trial, or it has no checkpoint.
         CheckpointError: The checkpoint is truncated or altered.
     """
+    from orchestrator.known import selected_weights
     from trainyard.workplace import Workplace
     from workers.predictor import load_predictor
 
     with Workplace() as workplace:
-        row = workplace.results.trial(trial_id)
-        found = workplace.results.selected_checkpoint(row)
-    if found is None:
-        raise NotFoundError(
-            f"{row.id} ({row.state.value}) has no checkpoint of a selected epoch; it must have "
-            "succeeded, and checkpoints.keep must name the epoch that objective.select selects"
-        )
+        found = selected_weights(workplace.results, workplace.results.trial(trial_id))
     return load_predictor(Path(found.path), sha256=found.sha256)
 
 

@@ -75,6 +75,13 @@ def torchvision_names() -> list[str]:
     return [f"{PREFIX}{name}" for name in WEIGHTS]
 
 
+def plugin_faults() -> list[str]:
+    """Say which architectures of installed packages cannot be used, and why."""
+    from experiments.architectures import named_architectures
+
+    return list(named_architectures.plugin_faults())
+
+
 def dataset_rows() -> list[Row]:
     """Give the data sets with the kind of their targets."""
     from experiments.data.datasets import DATASETS
@@ -92,7 +99,7 @@ def dataset_rows() -> list[Row]:
 
 
 def change_rows() -> list[Row]:
-    """Give the keys of `data:` that change any data set."""
+    """Give the keys of `data:` that change a data set."""
     from experiments.data.data_changes import DataChanges
 
     return _option_rows(DataChanges)

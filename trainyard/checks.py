@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from dashboards.numbers import bytes_text
+from experiments.architectures.named_architectures import plugin_faults
 from experiments.errors import TrainyardError
 from orchestrator.database import StoreMissingError, open_store
 from orchestrator.machine import capacity
@@ -41,6 +42,10 @@ def _checks(settings: Settings) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("Python", sys.version_info >= (3, 11), version)
     yield from (_package(name) for name in _PACKAGES)
+    yield from (
+        Check("package's model", False, fault, "mend or uninstall that package")
+        for fault in plugin_faults()
+    )
     yield _machine()
     yield _folder("home", settings.home, variable="TRAINYARD_HOME")
     yield _folder("data", settings.data, variable="TRAINYARD_DATA")

@@ -61,7 +61,7 @@ _SECTIONS: Final[tuple[tuple[str, Callable[[], list[Row]], str], ...]] = (
         catalogue.dataset_rows,
         "`reconstruction` goes with every set of images, `binary` with two classes.",
     ),
-    ("Changes of any data set", catalogue.change_rows, ""),
+    ("Changes of a data set", catalogue.change_rows, ""),
     ("Augmentations", catalogue.augmentation_rows, ""),
     (
         "Optimizers",
@@ -82,7 +82,7 @@ def catalogue_page() -> str:
     for title, rows, note in _SECTIONS:
         parts += [f"## {title}", _table(rows()), *([note] if note else [])]
     names = _code(catalogue.torchvision_names())
-    parts += ["## torchvision's networks", f"For images of three channels: {names}."]
+    parts += ["## torchvision's networks", f"For images of one or three channels: {names}."]
     parts.append("Their option `weights` names pre-trained ones, such as `IMAGENET1K_V1`.")
     return "\n\n".join(parts) + "\n"
 

@@ -6,12 +6,13 @@ from typing import Self
 
 from sqlalchemy import Engine
 
-from experiments.errors import NotFoundError
 from experiments.states import TrialState
 from orchestrator.database import open_store
 from orchestrator.interventions import Cancellation
+from orchestrator.known import experiment_or_trial
 from orchestrator.queue import Queue
 from orchestrator.results import Results
+from orchestrator.rows import TrialRow
 from orchestrator.settings import Settings, from_environment
 
 
@@ -71,13 +72,5 @@ class Workplace:
 
     def _either(self, what: str) -> tuple[str | None, str | None]:
         """Give the id of the experiment called so, or else of the trial."""
-        try:
-            return self.results.resolve_experiment(what).id, None
-        except NotFoundError:
-            try:
-                return None, self.results.trial(what).id
-            except NotFoundError:
-                raise NotFoundError(
-                    f"{what!r} is neither an experiment nor a trial; `trainyard status` lists "
-                    "experiments, `trainyard trials EXPERIMENT` its trials"
-                ) from None
+        found = experiment_or_trial(self.results, what)
+        return (None, found.id) if isinstance(found, TrialRow) else (found.id, None)

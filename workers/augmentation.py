@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
-from experiments.data.augmentation import smallest_window
+from experiments.data.augmentation import AUGMENTATIONS, smallest_window
 from experiments.records import AugmentationConfig
 
 _DRAWS = 5
@@ -42,7 +42,7 @@ def _changed(
     images: Tensor, masks: Tensor | None, config: AugmentationConfig, draws: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Do all steps of an augmentation to images and masks (n, 1, H, W), by draws (n, 5)."""
-    steps = config.name.split("_")
+    steps = AUGMENTATIONS[config.name].steps
     if "shift" in steps:
         assert config.pixels is not None, config
         offsets = _whole(draws[:, :2], 2 * config.pixels + 1)

@@ -1,17 +1,13 @@
 """Loss and metrics over a whole split, exact: every example counts once."""
 
-import math
-from typing import Final
-
 import torch
 from torch import nn
 
+from experiments.planning.cost import evaluation_batch
 from workers.batches import blocks
 from workers.criterion import Criterion, Score
 from workers.datasets.staged import Split, StagedData
 from workers.devices import memory_layout
-
-_BATCH_BYTES: Final = 2**20
 
 
 def evaluate(module: nn.Module, split: Split, data: StagedData, criterion: Criterion) -> Score:
@@ -21,7 +17,7 @@ def evaluate(module: nn.Module, split: Split, data: StagedData, criterion: Crite
     float64. Leaves the module in evaluation mode.
     """
     module.eval()
-    batch = _batch_size(data.input_shape)
+    batch = evaluation_batch(data.input_shape)
     device = split.indices.device
     layout = memory_layout(module, device)
     total = torch.zeros((), dtype=torch.float64, device=device)
@@ -35,8 +31,3 @@ def evaluate(module: nn.Module, split: Split, data: StagedData, criterion: Crite
                 total += criterion.loss(outputs, y, reduction="none").double().sum()
                 tally.add(outputs, y)
     return criterion.score(total.item() / len(split), tally)
-
-
-def _batch_size(input_shape: tuple[int, ...]) -> int:
-    """Give 16 to 1,024 examples, about a megabyte of them."""
-    return max(16, min(1024, _BATCH_BYTES // (4 * math.prod(input_shape))))

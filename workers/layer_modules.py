@@ -99,7 +99,9 @@ class LocallyConnected(nn.Module):
         """Map (N, Ci, H, W) to (N, Co, H', W')."""
         patches = functional.unfold(images, self.kernel, stride=self.stride)  # (N, K, places)
         outputs = torch.einsum("nkp,pok->nop", patches, self.weight)
-        outputs = outputs.reshape(len(images), -1, *self.grid)
+        # Contiguous: for a batch of one, whose strides are like those of channels that come
+        # last, torch's batch norm gives a wrong gradient.
+        outputs = outputs.reshape(len(images), -1, *self.grid).contiguous()
         return outputs if self.bias is None else outputs + self.bias
 
 
@@ -149,8 +151,11 @@ class Reshape(nn.Module):
 
 
 def _step(inputs: Tensor) -> Tensor:
-    """Give the sign, with that of 0 as 1; torch's derivative of a sign is zero."""
-    return torch.sign(torch.sign(inputs) + 0.5)
+    """Give the sign, with that of 0 as 1; torch's derivative of a sign is zero.
+
+    NaN stays NaN: its sign would hide that the training has diverged.
+    """
+    return torch.where(inputs.isnan(), inputs, torch.sign(torch.sign(inputs) + 0.5))
 
 
 def _interpolation(length: int, factor: int, like: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Learner:
         self.data = data.to(device)
         module = build_module(config.architecture, generator=generator)
         if config.init is not None:
-            mean, std = start_from(module, config.init)
+            mean, std = start_from(module, config.init, full_scale=data.full_scale)
             self.data = replace(self.data, mean=mean.to(device), std=std.to(device))
         self._layout = memory_layout(module, device)
         self.module = module.to(device).to(memory_format=self._layout)

@@ -44,7 +44,10 @@ def _of_probabilities(output_activation: str) -> Loss:
     def loss(outputs: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
         if output_activation == SIGMOID:
             outputs = functional.logsigmoid(outputs)
-        return _by_example(functional.cross_entropy(outputs, targets, reduction=reduction))
+        if outputs.ndim == 2:
+            return functional.cross_entropy(outputs, targets, reduction=reduction)
+        # A GPU adds the pixels' mean of cross_entropy itself up in no fixed order.
+        return _reduced(functional.cross_entropy(outputs, targets, reduction="none"), reduction)
 
     return loss
 

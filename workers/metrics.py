@@ -128,12 +128,15 @@ class ImageTally:
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch."""
-        self._add(activate(outputs, self._output_activation) - targets)
+        self._add_errors(outputs, targets)
 
-    def _add(self, errors: Tensor) -> None:
-        self._squares += errors.square().sum(dtype=torch.float64)
-        self._distances += errors.abs().sum(dtype=torch.float64)
+    def _add_errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Add the errors of a batch and give them, float64: the squares of float32 overflow."""
+        errors = activate(outputs, self._output_activation).double() - targets
+        self._squares += errors.square().sum()
+        self._distances += errors.abs().sum()
         self._num_values += errors.numel()
+        return errors
 
     def metrics(self) -> dict[str, float]:
         """Give the metrics of images."""
@@ -160,12 +163,11 @@ class ValueTally(ImageTally):
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch."""
-        errors = activate(outputs, self._output_activation) - targets
-        self._add(errors)
+        errors = self._add_errors(outputs, targets)
         wide = targets.double()
         self._origin = wide[0] if self._origin is None else self._origin
         moved = wide - self._origin
-        terms = (errors.double().square(), moved, moved.square())
+        terms = (errors.square(), moved, moved.square())
         self._sums += torch.stack([term.sum(dim=0) for term in terms])
         self._num_examples += len(targets)
 

@@ -71,12 +71,9 @@ def module_without_storage(architecture: Architecture) -> nn.Sequential:
     Raises:
         ShapeError: A layer does not fit.
     """
-    rows = {row.path: row for row in architecture.trace()}
+    shapes = {row.path: row.input_shape for row in architecture.trace()}
     with torch.device("meta"):
-        modules = [
-            _module(layer, rows[str(index)].input_shape)
-            for index, layer in enumerate(architecture.layers)
-        ]
+        modules = _modules(architecture.layers, shapes, prefix="")
         if any(isinstance(layer, Tap) for layer in architecture.layers):
             return TappedNetwork(modules, architecture.layers)
         return nn.Sequential(*modules)
@@ -89,12 +86,27 @@ def set_dropout_generator(module: nn.Module, generator: torch.Generator) -> None
             part.generator = generator
 
 
-def _sequential(layers: Sequence[Layer], input_shape: Shape) -> nn.Sequential:
-    modules, shape = [], input_shape
-    for layer in layers:
-        modules.append(_module(layer, shape))
-        shape = layer.output_shape(shape)
-    return nn.Sequential(*modules)
+def _modules(
+    layers: Sequence[Layer], shapes: Mapping[str, Shape], *, prefix: str
+) -> list[nn.Module]:
+    """Make the modules of layers, the paths of whose input shapes start with `prefix`."""
+
+    def block(inner: Sequence[Layer], place: str) -> nn.Sequential:
+        return nn.Sequential(*_modules(inner, shapes, prefix=place))
+
+    modules: list[nn.Module] = []
+    for index, layer in enumerate(layers):
+        path = f"{prefix}{index}"
+        match layer:
+            case Residual():
+                branches = (block(part, f"{path}.{name}.") for name, part in layer.branches)
+                modules.append(ResidualBlock(*branches))
+            case Patches():
+                inner = block(layer.layers, f"{path}.layers.")
+                modules.append(PatchNetwork(inner, layer.size, layer.stride))
+            case _:
+                modules.append(_module(layer, shapes[path]))
+    return modules
 
 
 @functools.singledispatch
@@ -210,19 +222,6 @@ def _(_layer: Add, _input_shape: Shape) -> nn.Module:
 @_module.register
 def _(_layer: Concat, _input_shape: Shape) -> nn.Module:
     return Concatenation()
-
-
-@_module.register
-def _(layer: Patches, input_shape: Shape) -> nn.Module:
-    inner = _sequential(layer.layers, (input_shape[0], *layer.size))
-    return PatchNetwork(inner, layer.size, layer.stride)
-
-
-@_module.register
-def _(layer: Residual, input_shape: Shape) -> nn.Module:
-    return ResidualBlock(
-        _sequential(layer.body, input_shape), _sequential(layer.shortcut, input_shape)
-    )
 
 
 @_module.register

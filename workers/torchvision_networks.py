@@ -78,7 +78,8 @@ def measure(name: str, input_shape: Shape, outputs: int) -> TorchvisionFigures:
     """Count a network's parameters, and one example's multiply-adds and activations.
 
     Counts the products of convolutions, linear layers and attention, and what the modules
-    without parts put out, on the meta device: nothing of the network's size is allocated.
+    without parts put out, and looks for batch norms over single values. All is on the meta
+    device: nothing of the network's size is allocated.
 
     Raises:
         ShapeError: The network does not take that input; the message has torchvision's reason.
@@ -90,9 +91,9 @@ def measure(name: str, input_shape: Shape, outputs: int) -> TorchvisionFigures:
         module = TorchvisionModule(TorchvisionNetwork(name, outputs, 0, 0, 0)).eval()
         images = torch.empty(1, *input_shape)
     counter = FlopCounterMode(display=False)
-    sizes: list[int] = []
+    notes = _Notes()
     try:
-        with counter, _sizes_noted(module, sizes):
+        with counter, notes.taken(module):
             module(images)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -100,24 +101,38 @@ def measure(name: str, input_shape: Shape, outputs: int) -> TorchvisionFigures:
             f"{PREFIX}{name} does not fit an input of {shape_text(input_shape)}: {reason}"
         ) from error
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return TorchvisionFigures(parameters, counter.get_total_flops() // 2, sum(sizes))
+    return TorchvisionFigures(
+        parameters,
+        counter.get_total_flops() // 2,
+        notes.num_activations,
+        norms_single_values=notes.norms_single_values,
+    )
 
 
-@contextmanager
-def _sizes_noted(module: nn.Module, sizes: list[int]) -> Iterator[None]:
-    """Note how many numbers each module without parts puts out while it runs."""
+class _Notes:
+    """What the modules without parts do to one example."""
 
-    def note(_module: nn.Module, _inputs: object, output: object) -> None:
+    def __init__(self) -> None:
+        self.num_activations = 0
+        self.norms_single_values = False
+
+    @contextmanager
+    def taken(self, module: nn.Module) -> Iterator[None]:
+        """Take notes while a network runs."""
+        leaves = [part for part in module.modules() if not list(part.children())]
+        hooks = [part.register_forward_hook(self._note) for part in leaves]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _note(self, part: nn.Module, _inputs: object, output: object) -> None:
         outputs = output if isinstance(output, tuple) else (output,)
-        sizes.extend(item.numel() for item in outputs if isinstance(item, Tensor))
-
-    leaves = [part for part in module.modules() if not list(part.children())]
-    hooks = [part.register_forward_hook(note) for part in leaves]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+        sizes = [item.numel() for item in outputs if isinstance(item, Tensor)]
+        self.num_activations += sum(sizes)
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            self.norms_single_values |= sum(sizes) == part.num_features
 
 
 class StochasticDepth(StreamDropout):

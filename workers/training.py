@@ -201,6 +201,7 @@ class _TrialRun:
             "config": json.dumps(self._config.to_data()),
             "mean": self._learner.data.mean.tolist(),
             "std": self._learner.data.std.tolist(),
+            "full_scale": self._data.full_scale,
         }
         try:
             saved = self._checkpoints.save(kind, weights, epoch=epoch, step=step, **extra)

@@ -10,14 +10,16 @@ from experiments.records import InitConfig
 from workers import checkpoints
 
 
-def start_from(module: nn.Module, init: InitConfig) -> tuple[Tensor, Tensor]:
+def start_from(module: nn.Module, init: InitConfig, *, full_scale: int) -> tuple[Tensor, Tensor]:
     """Give a network's first layers the weights of a trained one, and freeze those asked for.
 
-    `module` has one child a layer, named by its number, as `build_module` makes it.
+    `module` has one child a layer, named by its number, as `build_module` makes it;
+    `full_scale` is what a white pixel is in the data that it will see.
 
     Returns:
         The mean and standard deviation, (C,) float32 each, by which the trained network's
-        inputs were standardised: what it has learned holds for inputs of that scale.
+        inputs were standardised, in units of the new data: what it has learned holds for
+        inputs of that scale.
 
     Raises:
         CheckpointError: The checkpoint is missing or altered, or holds other layers.
@@ -41,7 +43,9 @@ def start_from(module: nn.Module, init: InitConfig) -> tuple[Tensor, Tensor]:
     module.load_state_dict(taken, strict=False)  # the layers on top keep their own
     for layer in _frozen(module, init):
         layer.requires_grad_(requires_grad=False)
-    return torch.tensor(contents["mean"]), torch.tensor(contents["std"])
+    # A file of the first version says nothing of its scale.
+    scale = full_scale / contents.get("full_scale", full_scale)
+    return scale * torch.tensor(contents["mean"]), scale * torch.tensor(contents["std"])
 
 
 def train_mode(module: nn.Module, init: InitConfig | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from experiments.language.kinds import Choice, Faults
+from experiments.language.kinds import Choice, Faults, Number
 from experiments.language.source import Node
 
 
@@ -63,6 +63,9 @@ ACTIVATIONS: Final[Mapping[str, ActivationFunction]] = {
         kinked=False,
     ),
 }
+
+ALPHA: Final = Number(minimum=0, maximum=1e4)
+"""The kind of a function's alpha; far beyond any use, numbers overflow in the worker."""
 
 NOT_HIDDEN: Final[Mapping[str, str]] = {
     "softmax": "softmax makes all units of a layer compete, which suits an output and nothing "

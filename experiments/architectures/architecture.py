@@ -36,7 +36,7 @@ class Architecture:
             return tuple(trace(self.layers, self.input_shape))
         except ShapeError as error:
             place = f"{self.name} does not fit an input of {shape_text(self.input_shape)}"
-            raise ShapeError(f"{place}: {error}") from error
+            raise ShapeError(f"{place}: {error}", path=error.path) from error
 
     @property
     def parameters(self) -> int:

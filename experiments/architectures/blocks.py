@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from experiments.architectures.geometry import Shape, ShapeError, Size, Window, shape_text
@@ -30,16 +30,11 @@ class Residual(Layer):
     def measure(self, input_shape: Shape) -> Measure:
         """Sum up both branches. The window is that of the addition: a point."""
         body, shortcut = (_chain(layers, input_shape) for _, layers in self.branches)
-        shape = self.sum_shape(body.output_shape, shortcut.output_shape)
-        return Measure(
-            shape,
-            parameters=body.parameters + shortcut.parameters,
-            multiply_adds=body.multiply_adds + shortcut.multiply_adds,
-            kept_bytes=body.activation_bytes + shortcut.activation_bytes + _bytes(shape),
-        )
+        own = self.addition(body.output_shape, shortcut.output_shape)
+        return _with_inner(_with_inner(own, body), shortcut)
 
-    def sum_shape(self, body_shape: Shape, shortcut_shape: Shape) -> Shape:
-        """Give the shape of the sum of both branches' outputs.
+    def addition(self, body_shape: Shape, shortcut_shape: Shape) -> Measure:
+        """Measure the addition alone.
 
         Raises:
             ShapeError: The two differ.
@@ -49,7 +44,7 @@ class Residual(Layer):
                 f"residual cannot add its body's {shape_text(body_shape)} "
                 f"to its shortcut's {shape_text(shortcut_shape)}"
             )
-        return body_shape
+        return Measure(body_shape)
 
     def to_data(self) -> Any:
         """Write both branches; the shortcut is left out where it passes the input on."""
@@ -80,24 +75,12 @@ class Patches(Layer):
         stride = f", stride {shape_text(self.stride)}" if self.stride != (1, 1) else ""
         return f"{self.kind} {shape_text(self.size)}{stride}"
 
-    @property
-    def window(self) -> Window:
-        """Give the window that a patch is."""
-        return Window(self.size, self.stride)
-
     def measure(self, input_shape: Shape) -> Measure:
         """Count the inner network's parameters once, its products for every patch."""
-        places = self.places(input_shape)
-        inner = _chain(self.layers, (input_shape[0], *self.size))
-        shape = self.scores_shape(inner.output_shape, places)
-        num_places = math.prod(places)
-        return Measure(
-            shape,
-            parameters=inner.parameters,
-            multiply_adds=inner.multiply_adds * num_places,
-            window=self.window,
-            kept_bytes=inner.activation_bytes * num_places + _bytes(shape),
-        )
+        num_places = math.prod(self.places(input_shape))
+        inner = _chain(self.layers, self.patch_shape(input_shape))
+        own = self.assembly(input_shape, inner.output_shape)
+        return _with_inner(own, inner, times=num_places)
 
     def places(self, input_shape: Shape) -> Size:
         """Count the rows and columns of patches.
@@ -105,20 +88,32 @@ class Patches(Layer):
         Raises:
             ShapeError: The input is no image, or smaller than a patch.
         """
-        return slide(self, input_shape, window=self.window)
+        return slide(self, input_shape, window=self._window)
 
-    def scores_shape(self, inner_shape: Shape, places: Size) -> Shape:
-        """Give the output's shape from what the inner network gives for a patch.
+    def patch_shape(self, input_shape: Shape) -> Shape:
+        """Give the shape of one patch."""
+        return (input_shape[0], *self.size)
+
+    def assembly(self, input_shape: Shape, inner_shape: Shape) -> Measure:
+        """Measure the cutting and putting together alone, from what becomes of a patch.
+
+        All patches are copied, and kept beside the scores.
 
         Raises:
-            ShapeError: That is neither a vector nor an image of one pixel.
+            ShapeError: The inner network gives neither a vector nor an image of one pixel.
         """
         if inner_shape[1:] not in ((), (1, 1)):
             raise ShapeError(
                 f"{self.text} needs a network that makes a vector of a patch, or one pixel, "
                 f"got {shape_text(inner_shape)}; end it with flatten and linear"
             )
-        return (inner_shape[0], *places)
+        places = self.places(input_shape)
+        numbers = math.prod(self.patch_shape(input_shape)) + inner_shape[0]
+        return Measure(
+            (inner_shape[0], *places),
+            window=self._window,
+            kept_bytes=FLOAT32_BYTES * numbers * math.prod(places),
+        )
 
     def to_data(self) -> Any:
         """Write the patch and the inner network; a stride of 1 is left out."""
@@ -127,18 +122,25 @@ class Patches(Layer):
             options["stride"] = plain(self.stride)
         return {self.kind: options | {"layers": [layer.to_data() for layer in self.layers]}}
 
+    @property
+    def _window(self) -> Window:
+        return Window(self.size, self.stride)
+
 
 def _chain(layers: Iterable[Layer], input_shape: Shape) -> Measure:
     """Measure layers one after the other as one; its window is left open."""
-    shape, parameters, multiply_adds, kept_bytes = input_shape, 0, 0, 0
+    chain = Measure(input_shape, kept_bytes=0)
     for layer in layers:
-        measure = layer.measure(shape)
-        shape = measure.output_shape
-        parameters += measure.parameters
-        multiply_adds += measure.multiply_adds
-        kept_bytes += measure.activation_bytes
-    return Measure(shape, parameters, multiply_adds, kept_bytes=kept_bytes)
+        chain = _with_inner(layer.measure(chain.output_shape), chain)
+    return chain
 
 
-def _bytes(shape: Shape) -> int:
-    return FLOAT32_BYTES * math.prod(shape)
+def _with_inner(own: Measure, inner: Measure, *, times: int = 1) -> Measure:
+    """Add to a layer's own counts those of an inner one that runs so many times."""
+    return replace(
+        own,
+        parameters=own.parameters + inner.parameters,
+        multiply_adds=own.multiply_adds + inner.multiply_adds * times,
+        kept_bytes=own.activation_bytes + inner.activation_bytes * times,
+        fixed_numbers=own.fixed_numbers + inner.fixed_numbers,
+    )

@@ -13,7 +13,14 @@ Size = tuple[int, int]
 
 
 class ShapeError(ValueError):
-    """A layer does not fit the shape it is given."""
+    """A layer does not fit the shape it is given.
+
+    `path` is the layer's place in its network (`2.body.1`), where that is known.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def shape_text(shape: Iterable[int]) -> str:
@@ -28,7 +35,7 @@ class Window:
     A transposed window is run backwards, as upsampling does: every input pixel paints
     `kernel` output pixels, those of its neighbour begin `stride` pixels further. Source:
     Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
-    2015, section 3.3.
+    2015, section 3.3. A fitted window's places are spread over the whole of any image.
     """
 
     kernel: Size = (1, 1)
@@ -36,6 +43,7 @@ class Window:
     padding: Size = (0, 0)
     dilation: Size = (1, 1)
     transposed: bool = False
+    fitted: bool = False
 
     @property
     def extent(self) -> Size:
@@ -64,9 +72,9 @@ class Window:
 
         0 where only padding is left over, and where the stride exceeds the window: such a
         layer (a 1x1 convolution with stride 2) skips pixels everywhere, by design. A
-        transposed window reaches all.
+        transposed or fitted window reaches all.
         """
-        if self.transposed:
+        if self.transposed or self.fitted:
             return 0, 0
         left_over = (room % stride for room, stride in self._room(size))
         lost_h, lost_w = (

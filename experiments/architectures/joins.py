@@ -6,8 +6,8 @@ layers only, so that every path through the network can be read off one list.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from experiments.architectures.geometry import Shape, ShapeError, shape_text
@@ -16,44 +16,47 @@ from experiments.language.compound_kinds import ListOf
 from experiments.language.kinds import Name
 
 
+class _Joint(Layer):
+    """What taps and joins share: they have no measure of their own."""
+
+    __slots__ = ()
+
+    def measure(self, input_shape: Shape) -> Measure:
+        """Refuse: only the network as a whole knows its taps."""
+        raise ShapeError(
+            f"{self.text} stands inside a block, at {shape_text(input_shape)}; taps and joins "
+            "work at the top level of a network only"
+        )
+
+
 @dataclass(frozen=True, slots=True)
-class Tap(Layer):
-    """Names the signal at this place."""
+class _Named(_Joint):
+    """A layer that is nothing but the name of a tap."""
 
-    kind: ClassVar[str] = "tap"
-
-    name: Annotated[str, Name(max_length=50), "a name for the signal at this place"]
+    name: Annotated[str, Name(max_length=50), "the name of a signal"]
 
     @property
     def text(self) -> str:
         """Describe the layer: `tap pool4`."""
         return f"{self.kind} {self.name}"
 
-    def measure(self, input_shape: Shape) -> Measure:
-        """Refuse: only the network as a whole knows its taps."""
-        raise _inside(self, input_shape)
+
+@dataclass(frozen=True, slots=True)
+class Tap(_Named):
+    """Names the signal at this place."""
+
+    kind: ClassVar[str] = "tap"
 
 
 @dataclass(frozen=True, slots=True)
-class From(Layer):
+class From(_Named):
     """Goes back to a tap: the next layer works on its signal."""
 
     kind: ClassVar[str] = "from"
 
-    name: Annotated[str, Name(max_length=50), "the tap to go back to"]
-
-    @property
-    def text(self) -> str:
-        """Describe the layer: `from pool4`."""
-        return f"{self.kind} {self.name}"
-
-    def measure(self, input_shape: Shape) -> Measure:
-        """Refuse: only the network as a whole knows its taps."""
-        raise _inside(self, input_shape)
-
 
 @dataclass(frozen=True, slots=True)
-class Join(Layer):
+class Join(_Joint):
     """Makes one signal of the present one and of those of some taps."""
 
     taps: Annotated[
@@ -71,10 +74,6 @@ class Join(Layer):
     def text(self) -> str:
         """Describe the layer: `add pool4`."""
         return f"{self.kind} {', '.join(self.taps)}"
-
-    def measure(self, input_shape: Shape) -> Measure:
-        """Refuse: only the network as a whole knows its taps."""
-        raise _inside(self, input_shape)
 
     @abstractmethod
     def join(self, shapes: Sequence[Shape]) -> Shape:
@@ -124,14 +123,27 @@ def taps_read(layer: Any) -> tuple[str, ...]:
     return (layer.name,) if isinstance(layer, From) else ()
 
 
+def rename_taps(layers: Iterable[Layer], names: Mapping[str, str]) -> tuple[Layer, ...]:
+    """Give taps new names, where they stand and where they are read; others keep theirs."""
+
+    def renamed(layer: Layer) -> Layer:
+        match layer:
+            case Tap() | From():
+                return replace(layer, name=names.get(layer.name, layer.name))
+            case Join():
+                return replace(layer, taps=tuple(names.get(name, name) for name in layer.taps))
+        return layer
+
+    return tuple(map(renamed, layers))
+
+
 def graph_faults(layers: Sequence[Any]) -> Iterator[tuple[int, str]]:
     """Find what is wrong with the taps of a network, of layers or templates.
 
     Yields:
         The index of the layer at fault and what is wrong with it.
     """
-    known: dict[str, int] = {}
-    used: set[str] = set()
+    known: set[str] = set()
     for index, layer in enumerate(layers):
         for name in taps_read(layer):
             if name not in known:
@@ -139,18 +151,19 @@ def graph_faults(layers: Sequence[Any]) -> Iterator[tuple[int, str]]:
                 yield index, f"there is no tap {name!r} before it; there are: {taps}"
             elif isinstance(layer, From) and not isinstance(layers[index - 1], Tap):
                 yield index, "the signal before it is lost; give it a tap, and join it further on"
-        used.update(taps_read(layer))
         if isinstance(layer, Tap):
             if layer.name in known:
                 yield index, f"the tap {layer.name!r} exists already; each needs its own name"
-            known.setdefault(layer.name, index)
-    for name, index in known.items():
-        if name not in used:
-            yield index, f"nothing uses the tap {name!r}; take it out, or name it further on"
+            known.add(layer.name)
 
 
-def _inside(layer: Layer, input_shape: Shape) -> ShapeError:
-    return ShapeError(
-        f"{layer.text} stands inside a block, at {shape_text(input_shape)}; taps and joins work "
-        "at the top level of a network only"
-    )
+def unused_taps(layers: Sequence[Any]) -> Iterator[tuple[int, str]]:
+    """Find taps that nothing reads: a slip of the pen, or what is left of a network cut short.
+
+    Yields:
+        The index of the tap and what to do about it.
+    """
+    used = {name for layer in layers for name in taps_read(layer)}
+    for index, layer in enumerate(layers):
+        if isinstance(layer, Tap) and layer.name not in used:
+            yield index, f"nothing uses the tap {layer.name!r}; take it out, or name it further on"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from experiments.architectures.activations import ACTIVATIONS
 from experiments.architectures.geometry import Size
-from experiments.architectures.joins import Add, Concat, From, Join, Tap, graph_faults
+from experiments.architectures.joins import Add, Concat, From, Join, Tap, graph_faults, unused_taps
 from experiments.architectures.layer_options import AlphaOptions, ConvolutionRecord, LinearOptions
 from experiments.architectures.layers import Activation, BatchNorm, Dropout, Flatten, Reshape
 from experiments.architectures.templates import (
@@ -37,13 +37,17 @@ from experiments.language.fields import Record, fields_of
 from experiments.language.kinds import INVALID, Faults, Kind, Schema, nearest, show
 from experiments.language.source import Node, join
 
+MAX_LAYERS: Final = 2000
+"""The most that a spec's list holds: more take longer to plan than anybody waits."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerList(Kind):
     """A list of layers, given as a tuple of templates.
 
     `outermost` is the network's own list, where taps and joins may stand. `recorded` is
-    what a store holds: there are layers in it that no spec can write.
+    what a store holds: there are layers in it that no spec can write, and a network that
+    was cut may have taps that nothing reads.
     """
 
     min_length: int = 1
@@ -62,11 +66,16 @@ class LayerList(Kind):
         items = node.items()
         if len(items) < self.min_length:
             return faults.add(node, path, "needs at least one layer, got an empty list")
+        if len(items) > MAX_LAYERS and not self.recorded:
+            message = f"takes at most {MAX_LAYERS} layers, got {len(items)}"
+            return faults.add(node, path, message)
         kinds = {**_KINDS, **_RECORDED} if self.recorded else _KINDS
         layers = [_read_layer(item, f"{path}[{i}]", faults, kinds) for i, item in enumerate(items)]
         if any(layer is INVALID for layer in layers):
             return INVALID
         wrong = list(graph_faults(layers) if self.outermost else _misplaced(layers))
+        if self.outermost and not self.recorded:
+            wrong += unused_taps(layers)
         for index, message in wrong:
             faults.add(items[index], f"{path}[{index}]", message)
         return INVALID if wrong else tuple(layers)
@@ -74,7 +83,12 @@ class LayerList(Kind):
     def schema(self) -> Schema:
         """Give an array schema that refers to `layer_definitions`."""
         items = {"$ref": "#/$defs/layer"}
-        return {"type": "array", "items": items, "minItems": self.min_length}
+        return {
+            "type": "array",
+            "items": items,
+            "minItems": self.min_length,
+            "maxItems": MAX_LAYERS,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +214,7 @@ def _read_named(
     """Read a layer by its name; `options` is None where none are given."""
     if name not in kinds and name not in _FUNCTIONS:
         known = ", ".join(layer_names())
-        meant = nearest(name.lower(), layer_names())  # people write ReLU and Conv2d, too
+        meant = nearest(name, layer_names())
         return faults.add(place, path, f"unknown layer {name!r}{meant}; known layers: {known}")
     if options is None:
         return _without_options(name, place, path, faults)

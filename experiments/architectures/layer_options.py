@@ -4,11 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+from experiments.architectures.activations import ALPHA
 from experiments.architectures.layers import MAX_UNITS, Linear
 from experiments.architectures.templates import ConvHead, Head, Template
 from experiments.language.compound_kinds import Either
 from experiments.language.fields import Record
-from experiments.language.kinds import INVALID, Choice, Faults, Flag, Integer, Kind, Number, Schema
+from experiments.language.kinds import INVALID, Choice, Faults, Flag, Integer, Kind, Schema
 from experiments.language.source import Entry, Node, join
 
 CLASSES: Final = "classes"
@@ -38,7 +39,7 @@ class LinearOptions:
 class AlphaOptions:
     """The option of the functions that have one."""
 
-    alpha: Annotated[float, Number(minimum=0), "slope (leaky_relu) or floor (elu) below zero"]
+    alpha: Annotated[float, ALPHA, "slope (leaky_relu) or floor (elu) below zero"]
 
 
 @dataclass(frozen=True, slots=True)

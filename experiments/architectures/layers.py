@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from experiments.architectures.activations import ACTIVATIONS, FUNCTION
+from experiments.architectures.activations import ACTIVATIONS, ALPHA, FUNCTION
 from experiments.architectures.geometry import POINT, Shape, ShapeError, Window, shape_text
 from experiments.architectures.image_shape import ImageDimensions, ImageShape
 from experiments.language.kinds import Flag, Integer, Number
@@ -33,7 +33,7 @@ class Measure:
     upsampling and normalisation cost next to nothing beside them and count 0.
     `kept_bytes` is the memory that the layer takes for one example while training, in
     float32, where that is not its output's: nothing for another view of the input, all
-    inner outputs for a block.
+    inner outputs for a block. `fixed_numbers` counts the weights that are never learned.
     """
 
     output_shape: Shape
@@ -41,6 +41,7 @@ class Measure:
     multiply_adds: int = 0
     window: Window = POINT
     kept_bytes: int | None = None
+    fixed_numbers: int = 0
 
     @property
     def activation_bytes(self) -> int:
@@ -114,11 +115,7 @@ class Linear(Layer):
 
     def measure(self, input_shape: Shape) -> Measure:
         """Count `(inputs + 1) outputs` parameters."""
-        if len(input_shape) != 1:
-            raise ShapeError(
-                f"{self.text} needs a vector, got {shape_text(input_shape)}; put flatten before it"
-            )
-        weights = input_shape[0] * self.out_features
+        weights = features_of(self, input_shape) * self.out_features
         return Measure(
             (self.out_features,),
             parameters=weights + self.out_features * self.bias,
@@ -133,9 +130,7 @@ class Activation(Layer):
     kind: ClassVar[str] = "activation"
 
     name: Annotated[str, FUNCTION, "which function"]
-    alpha: Annotated[
-        float | None, Number(minimum=0), "option of leaky_relu (slope) and elu (floor)"
-    ] = None
+    alpha: Annotated[float | None, ALPHA, "option of leaky_relu (slope) and elu (floor)"] = None
 
     def __post_init__(self) -> None:
         """Fill in alpha's default; refuse it where the function has none."""
@@ -229,6 +224,15 @@ class Reshape(Layer):
     def to_data(self) -> Any:
         """Write all three numbers, equal or not."""
         return {self.kind: {"shape": list(self.shape)}}
+
+
+def features_of(layer: Layer, input_shape: Shape) -> int:
+    """Give the length of the vector that a layer of units needs; ShapeError for an image."""
+    if len(input_shape) != 1:
+        raise ShapeError(
+            f"{layer.text} needs a vector, got {shape_text(input_shape)}; put flatten before it"
+        )
+    return input_shape[0]
 
 
 def whole(shape: Shape) -> Window:

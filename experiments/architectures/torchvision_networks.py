@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final
 from experiments.architectures.geometry import Shape, ShapeError, Window, shape_text
 from experiments.architectures.layers import FLOAT32_BYTES, MAX_UNITS, Layer, Measure
 from experiments.language.compound_kinds import Nullable
-from experiments.language.kinds import Choice, Integer
+from experiments.language.kinds import Choice, Flag, Integer
 
 PREFIX: Final = "torchvision/"
 """What the name of such a network starts with in a spec."""
@@ -22,12 +22,14 @@ class TorchvisionFigures:
     """What was measured of a network for an input shape.
 
     `multiply_adds` and `num_activations` (the numbers that its layers put out) are of one
-    example.
+    example. `norms_single_values` says that a batch norm gets one value a channel of each
+    example, so that it cannot train on a batch of one.
     """
 
     parameters: int
     multiply_adds: int
     num_activations: int
+    norms_single_values: bool = False
 
 
 TorchvisionMeasurer = Callable[[str, Shape, int], TorchvisionFigures]
@@ -160,6 +162,9 @@ class TorchvisionNetwork(Layer):
     weights: Annotated[
         str | None, Nullable(Choice(_WEIGHT_NAMES)), "pre-trained weights; null: by chance"
     ] = None
+    norms_single_values: Annotated[
+        bool, Flag(), "whether a batch norm gets one value a channel of each example, as measured"
+    ] = False
 
     @property
     def text(self) -> str:

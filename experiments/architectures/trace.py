@@ -18,11 +18,11 @@ class LayerSummary:
 
     `path` is the layer's name in the torch module (`4.body.1`), `depth` how many blocks
     it stands in. A block follows its own layers, as the addition that ends it or as the
-    patches put together, so that a table's parameters, multiply-adds and activation bytes
-    (of one example) add up to the network's. `receptive_field` and `lost_border` are
-    (height, width) in pixels, of the network's and of the layer's input; the first is None
-    for a network whose input is a vector. Shapes inside `patches` are those of one patch,
-    the counts those of all.
+    patches put together, so that a table's parameters, fixed numbers, multiply-adds and
+    activation bytes (of one example) add up to the network's. `receptive_field` and
+    `lost_border` are (height, width) in pixels, of the network's and of the layer's input;
+    the first is None for a network whose input is a vector. Shapes inside `patches` are
+    those of one patch, the counts those of all.
     """
 
     path: str
@@ -36,6 +36,7 @@ class LayerSummary:
     receptive_field: Size | None
     lost_border: Size
     depth: int
+    fixed_numbers: int = 0
 
 
 def trace(layers: Sequence[Layer], input_shape: Shape) -> list[LayerSummary]:
@@ -45,7 +46,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape) -> list[LayerSummary]:
         ShapeError: A layer does not fit, or a tap is missing; the message names the layer.
     """
     for index, message in graph_faults(layers):
-        raise ShapeError(f"layer {index}: {message}")
+        raise ShapeError(f"layer {index}: {message}", path=str(index))
     field = ReceptiveField() if len(input_shape) == 3 else None
     walk = _Walk([], {})
     walk.follow(layers, _Signal(input_shape, field))
@@ -111,6 +112,7 @@ class _Walk:
                 receptive_field=None if field is None else field.size,
                 lost_border=measure.window.lost_border((size[0], size[1])) if size else (0, 0),
                 depth=depth,
+                fixed_numbers=measure.fixed_numbers,
             )
         )
         return _Signal(measure.output_shape, field)
@@ -121,18 +123,17 @@ class _Walk:
             for name, layers in layer.branches
         )
         with _named(path):
-            shape = layer.sum_shape(body.shape, shortcut.shape)
+            own = layer.addition(body.shape, shortcut.shape)
         joined = _Signal(signal.shape, _union([body, shortcut]))
-        return self._add(layer, joined, Measure(shape), path, depth, text="add")
+        return self._add(layer, joined, own, path, depth, text="add")
 
     def _patches(self, layer: Patches, signal: _Signal, path: str, depth: int) -> _Signal:
         """Follow one patch, and count it as often as there are patches."""
         with _named(path):
-            places = layer.places(signal.shape)
+            num_places = math.prod(layer.places(signal.shape))
         start = len(self.rows)
-        patch = _Signal((signal.shape[0], *layer.size), signal.field)
+        patch = _Signal(layer.patch_shape(signal.shape), signal.field)
         scores = self.follow(layer.layers, patch, prefix=f"{path}.layers.", depth=depth + 1)
-        num_places = math.prod(places)
         self.rows[start:] = [
             replace(
                 row,
@@ -142,8 +143,8 @@ class _Walk:
             for row in self.rows[start:]
         ]
         with _named(path):
-            shape = layer.scores_shape(scores.shape, places)
-        return self._add(layer, signal, Measure(shape, window=layer.window), path, depth)
+            own = layer.assembly(signal.shape, scores.shape)
+        return self._add(layer, signal, own, path, depth)
 
     def _joint(self, layer: Tap | From | Join, signal: _Signal, path: str) -> _Signal:
         """Keep a signal, go back to one, or join some."""
@@ -166,7 +167,7 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except ShapeError as error:
-        raise ShapeError(f"layer {path}: {error}") from error
+        raise ShapeError(f"layer {path}: {error}", path=path) from error
 
 
 def _union(signals: Sequence[_Signal]) -> ReceptiveField | None:

@@ -5,13 +5,16 @@ of its layers are not trained again (`freeze`); `model:` is what stands on top o
 Yosinski et al., "How transferable are features in deep neural networks?", 2014.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from experiments.architectures.architecture import Architecture
 from experiments.architectures.geometry import Shape, ShapeError, shape_text
+from experiments.architectures.joins import Tap, rename_taps
 from experiments.architectures.layers import Layer
+from experiments.architectures.torchvision_networks import TorchvisionNetwork
 from experiments.language.compound_kinds import Either
 from experiments.language.fields import Field, read_fields
 from experiments.language.kinds import INVALID, Choice, Faults, Integer, Kind, Schema, Text
@@ -30,7 +33,8 @@ class InitChoice:
 
     `source` is an experiment (its best trial is meant) or a trial. `layers` says which
     layer's outputs the new network gets. `freeze` is "features" (all that was taken over),
-    "none", or the place of the last layer that is not trained, as in the plan's table.
+    "none", or the last layer that is not trained: its place in the plan's table, or the
+    name of a tap.
     """
 
     source: str
@@ -74,7 +78,7 @@ _FIELDS: Final = {
     "freeze": Field(
         Either((Text(max_length=100), Integer(0, 100_000))),
         "which layers keep their weights: features (all that are taken over), none, or the "
-        "number of the last one, as in plan --layers",
+        "last one: its number in plan --layers, or the name of a tap",
         FEATURES,
     ),
 }
@@ -137,8 +141,9 @@ def extend(
     taken = _taken_over(choice, source)
     features = Architecture(source.architecture.name, source.architecture.input_shape, taken)
     head = build_head(features.output_shape)
-    whole = Architecture(name, features.input_shape, taken + head.layers)
-    frozen = _num_frozen(choice, source, len(taken))
+    names = _new_names(taken, head.layers)
+    whole = Architecture(name, features.input_shape, rename_taps(taken, names) + head.layers)
+    frozen = _num_frozen(choice, source, taken)
     init = InitConfig(source.trial_id, source.sha256, source.path, len(taken), frozen)
     return whole, init
 
@@ -159,26 +164,43 @@ def _taken_over(choice: InitChoice, source: SourceNetwork) -> tuple[Layer, ...]:
     layers = source.architecture.layers
     if choice.layers == LAST:
         return layers
-    trace = source.architecture.trace()
-    weighted = sorted({int(row.path.split(".")[0]) for row in trace if row.parameters})
+    weighted = sorted(
+        {
+            int(row.path.partition(".")[0])
+            for row in source.architecture.trace()
+            if row.parameters or row.fixed_numbers
+        }
+    )
     if len(weighted) < 2:
-        raise ShapeError(
-            f"{source.trial_id} ({source.architecture.name}) has one layer with weights, so "
-            "nothing stands before its last one; use layers: last"
+        lone = layers[weighted[0]] if weighted else None
+        what = (
+            f"is {lone.text}, which is one layer and cannot be cut"
+            if isinstance(lone, TorchvisionNetwork)
+            else "has one layer with weights, so nothing stands before its last one"
         )
+        raise ShapeError(f"{source.trial_id} ({source.architecture.name}) {what}; use layers: last")
     return layers[: weighted[-1]]
 
 
-def _num_frozen(choice: InitChoice, source: SourceNetwork, num_taken: int) -> int:
-    if choice.freeze == FEATURES:
-        return num_taken
-    if choice.freeze == NOTHING:
-        return 0
-    known = [str(index) for index in range(num_taken)]
-    if choice.freeze in known:
-        return int(choice.freeze) + 1
+def _new_names(taken: Sequence[Layer], own: Sequence[Layer]) -> dict[str, str]:
+    """Give the taps that are taken over other names where the network on top has the same."""
+    used = {layer.name for layer in (*taken, *own) if isinstance(layer, Tap)}
+    free = (name for number in count(1) if (name := f"taken{number}") not in used)
+    theirs = {layer.name for layer in own if isinstance(layer, Tap)}
+    return {
+        layer.name: next(free) for layer in taken if isinstance(layer, Tap) and layer.name in theirs
+    }
+
+
+def _num_frozen(choice: InitChoice, source: SourceNetwork, taken: Sequence[Layer]) -> int:
+    taps = {layer.name: index for index, layer in enumerate(taken) if isinstance(layer, Tap)}
+    last = taps | {str(index): index for index in range(len(taken))}
+    last |= {NOTHING: -1, FEATURES: len(taken) - 1}
+    if choice.freeze in last:
+        return last[choice.freeze] + 1
+    named = f"its taps ({', '.join(taps)}), " if taps else ""
     raise ShapeError(
         f"freeze: {choice.freeze} names no layer that is taken over from {source.trial_id}; "
-        f"allowed are features, none, and the layers 0 to {num_taken - 1} of its table "
+        f"allowed are features, none, {named}and the layers 0 to {len(taken) - 1} of its table "
         "(trainyard plan --layers shows them)"
     )

@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from experiments.architectures.geometry import Shape, ShapeError, shape_text
-from experiments.architectures.layers import FLOAT32_BYTES, MAX_UNITS, Layer, Measure
+from experiments.architectures.geometry import Shape
+from experiments.architectures.layers import (
+    FLOAT32_BYTES,
+    MAX_UNITS,
+    Layer,
+    Measure,
+    features_of,
+)
 from experiments.language.kinds import Flag, Integer
 
 
@@ -30,7 +36,7 @@ class Maxout(Layer):
     def measure(self, input_shape: Shape) -> Measure:
         """Count `(inputs + 1) outputs` parameters for each of the pieces."""
         functions = self.out_features * self.pieces
-        weights = _features(self, input_shape) * functions
+        weights = features_of(self, input_shape) * functions
         return Measure(
             (self.out_features,),
             parameters=weights + functions * self.bias,
@@ -57,15 +63,6 @@ class AssociativeUnits(Layer):
         return f"{self.kind} {self.out_features}"
 
     def measure(self, input_shape: Shape) -> Measure:
-        """Count products, and no parameters."""
-        products = _features(self, input_shape) * self.out_features
-        return Measure((self.out_features,), multiply_adds=products)
-
-
-def _features(layer: Layer, input_shape: Shape) -> int:
-    """Give the length of the vector that a layer of units needs."""
-    if len(input_shape) != 1:
-        raise ShapeError(
-            f"{layer.text} needs a vector, got {shape_text(input_shape)}; put flatten before it"
-        )
-    return input_shape[0]
+        """Count the weights as fixed numbers, none as parameters."""
+        weights = features_of(self, input_shape) * self.out_features
+        return Measure((self.out_features,), multiply_adds=weights, fixed_numbers=weights)

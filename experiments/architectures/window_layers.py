@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from experiments.architectures.geometry import Shape, ShapeError, Size, Window, shape_text
-from experiments.architectures.layers import MAX_UNITS, Layer, Measure
+from experiments.architectures.layers import FLOAT32_BYTES, MAX_UNITS, Layer, Measure
 from experiments.language.compound_kinds import Either, Pair
 from experiments.language.kinds import Choice, Flag, Integer
 
@@ -114,17 +114,22 @@ class LocallyConnected2d(Layer):
         return f"{self.kind} {self.out_channels} {shape_text(self.kernel_size)}{stride}"
 
     def measure(self, input_shape: Shape) -> Measure:
-        """Count `(F F Ci + 1) Co` parameters for every place, each product once."""
+        """Count `(F F Ci + 1) Co` parameters for every place, each product once.
+
+        The inputs of all places are kept beside the outputs.
+        """
         channels, _ = image_of(self, input_shape)
         window = Window(self.kernel_size, self.stride)
-        output_shape = (self.out_channels, *slide(self, input_shape, window=window))
-        num_outputs = math.prod(output_shape)
-        weights = num_outputs * channels * math.prod(self.kernel_size)
+        places = slide(self, input_shape, window=window)
+        num_outputs = self.out_channels * math.prod(places)
+        num_inputs = channels * math.prod(self.kernel_size) * math.prod(places)
+        weights = self.out_channels * num_inputs
         return Measure(
-            output_shape,
+            (self.out_channels, *places),
             parameters=weights + num_outputs * self.bias,
             multiply_adds=weights,
             window=window,
+            kept_bytes=FLOAT32_BYTES * (num_inputs + num_outputs),
         )
 
 
@@ -201,7 +206,7 @@ class AdaptiveAvgPool2d(Layer):
         out_h, out_w = self.output_size
         kernel = (_largest_part(height, out_h), _largest_part(width, out_w))
         stride = (max(1, height // out_h), max(1, width // out_w))
-        return Measure((channels, out_h, out_w), window=Window(kernel, stride))
+        return Measure((channels, out_h, out_w), window=Window(kernel, stride, fitted=True))
 
 
 def image_of(layer: Layer, input_shape: Shape) -> tuple[int, Size]:
@@ -236,5 +241,9 @@ def slide(layer: Layer, input_shape: Shape, *, window: Window) -> Size:
 
 
 def _largest_part(length: int, parts: int) -> int:
-    """Give the longest of torch's parts `floor(i L / n) .. ceil((i + 1) L / n)`."""
-    return max(-(-(i + 1) * length // parts) - i * length // parts for i in range(parts))
+    """Give the longest of torch's parts `floor(i L / n) .. ceil((i + 1) L / n)`.
+
+    With r = (i L) mod n a part has `ceil((r + L) / n)` pixels, and the largest r of all is
+    n less the greatest common divisor of n and L.
+    """
+    return -(-(length + parts - math.gcd(length, parts)) // parts)

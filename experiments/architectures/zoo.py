@@ -138,7 +138,8 @@ def build(
     if architecture.output_shape != output_shape:
         raise ShapeError(
             f"{choice.label} ends in {shape_text(architecture.output_shape)} "
-            f"where the task needs {shape_text(output_shape)}; {_mend(choice, output_shape)}"
+            f"where the task needs {shape_text(output_shape)}; {_mend(choice, output_shape)}",
+            path=str(len(layers) - 1),
         )
     return architecture
 
@@ -168,6 +169,7 @@ def _of_torchvision(
         found.parameters,
         found.multiply_adds,
         found.num_activations,
+        norms_single_values=found.norms_single_values,
         **choice.options,
     )
 

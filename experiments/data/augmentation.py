@@ -15,23 +15,35 @@ SMALLEST_WINDOW: Final = Fraction(3, 4)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """One way to change images; `moves` says whether it takes a number of pixels."""
+    """One way to change images: its doc, and the steps that make it up (flip, shift, crop)."""
 
     doc: str
-    moves: bool = False
+    steps: tuple[str, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Say whether it takes a number of pixels."""
+        return "shift" in self.steps
 
 
-_FLIP: Final = "seen in a mirror (left and right swap), with a chance of one half"
-_SHIFT: Final = "moved by whole pixels, up to so many in each direction; black comes in"
-_CROP: Final = "a random window of at least 3/4 of each side, stretched to the whole size"
+_STEPS: Final[Mapping[str, str]] = {
+    "flip": "seen in a mirror (left and right swap), with a chance of one half",
+    "shift": "moved by whole pixels, up to so many in each direction; black comes in",
+    "crop": "a random window of at least 3/4 of each side, stretched to the whole size",
+}
+
+
+def _of(*steps: str) -> Augmentation:
+    return Augmentation("; and ".join(_STEPS[step] for step in steps), steps)
+
 
 AUGMENTATIONS: Final[Mapping[str, Augmentation]] = {
     "none": Augmentation("the images as they are"),
-    "flip": Augmentation(_FLIP),
-    "shift": Augmentation(_SHIFT, moves=True),
-    "crop": Augmentation(_CROP),
-    "shift_flip": Augmentation(f"{_SHIFT}; and {_FLIP}", moves=True),
-    "crop_flip": Augmentation(f"{_CROP}; and {_FLIP}"),
+    "flip": _of("flip"),
+    "shift": _of("shift"),
+    "crop": _of("crop"),
+    "shift_flip": _of("shift", "flip"),
+    "crop_flip": _of("crop", "flip"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a spec may make of any data set: fewer classes, another size, noise, other units."""
+"""What a spec may make of a data set: fewer classes, another size, noise, other units."""
 
 import hashlib
 import json
@@ -199,7 +199,7 @@ def change_facts(base: DatasetFacts, changes: DataChanges) -> DatasetFacts:
     if not stored:
         return base
     text = json.dumps(stored, sort_keys=True)
-    digest = hashlib.sha256(f"changed 1 {base.digest} {text}".encode()).hexdigest()
+    digest = hashlib.sha256(f"changed 2 {base.digest} {text}".encode()).hexdigest()
     size = changes.crop or changes.resize or base.input_shape[1:]
     changed = replace(base, input_shape=(*base.input_shape[:1], *size), digest=digest)
     return changed if changes.classes is None else _some_classes(changed, changes.classes)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from experiments.data.data_changes import (
     ChangeError,
@@ -13,14 +13,13 @@ from experiments.data.data_changes import (
     plain_changes,
     read_changes,
 )
+from experiments.data.dataset_facts import MAX_SEED
 from experiments.data.datasets import DATASETS, read_options
 from experiments.errors import DatasetError
 from experiments.language.compound_kinds import Nullable
 from experiments.language.fields import Field, Record, fields_of, read_fields
 from experiments.language.kinds import INVALID, Faults, Integer, Kind, Number, Schema, Text, nearest
 from experiments.language.source import Node, join
-
-MAX_SEED: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)

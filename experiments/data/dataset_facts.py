@@ -14,6 +14,9 @@ CLASS: Final = "class"
 VALUES: Final = "values"
 MASK: Final = "mask"
 
+MAX_SEED: Final = 2**32 - 1
+"""The largest seed, of a trial, a split, or a generated set."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from experiments.architectures.image_shape import ImageDimensions, ImageShape
 from experiments.data.dataset_facts import (
     MASK,
+    MAX_SEED,
     VALUES,
     DatasetFacts,
     DatasetKind,
@@ -36,7 +37,7 @@ LARGEST_NORMAL: Final = math.sqrt(-2 * math.log(2**-53))
 SENSOR_SIDE: Final = 20
 """Height and width of the sensor of `separable`, in pixels."""
 
-_SEED: Final = Integer(0, 2**32 - 1)
+_SEED: Final = Integer(0, MAX_SEED)
 _EXAMPLES: Final = Integer(2, 100_000)
 
 

@@ -90,6 +90,16 @@ def list_images(folder: Path) -> FolderListing:
     )
 
 
+def check_headers(folder: Path, listing: FolderListing) -> None:
+    """Hold that the headers of all images of a folder can be read.
+
+    Raises:
+        DatasetError: A file is no image that can be read.
+    """
+    for image in (*listing.train, *listing.test):
+        image_size(folder / image.path)
+
+
 def common_size(folder: Path, listing: FolderListing) -> tuple[int, int]:
     """Give the (height, width) of all images of a folder, read from their headers.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from experiments.data.dataset_facts import DatasetFacts, DatasetKind
 from experiments.data.image_folder import (
     ImageFile,
+    check_headers,
     common_size,
     confined,
     folder_digest,
@@ -60,7 +61,11 @@ class ImageFolderOptions:
 def _describe(options: ImageFolderOptions, root: Path) -> DatasetFacts:
     folder = confined(options.path, root=root)
     listing = list_images(folder)
-    size = options.image_size or common_size(folder, listing)
+    size = options.image_size
+    if size is None:
+        size = common_size(folder, listing)
+    else:
+        check_headers(folder, listing)
     num_classes = len(listing.class_names)
     return DatasetFacts(
         "image_folder",

@@ -41,9 +41,18 @@ _FASHION: Final = (
 )
 _CIFAR: Final = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 
-# What identifies the bytes. digits: SHA-256 of all pixels, then all labels, as bytes. The
-# others: MD5 of the publishers' files, in the order training images, training labels, test
-# images, test labels (mnist unpacked, fashion_mnist packed), or of CIFAR-10's one archive.
+DIGITS_SHA256: Final = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+"""Of all pixels of `digits`, then all labels, as bytes."""
+MNIST_MD5: Final = (
+    "6bbc9ace898e44ae57da46a324031adb",
+    "a25bea736e30d166cdddb491f175f624",
+    "2646ac647ad5339dbf082846283269ea",
+    "27ae3e4e09519cfbb04c329615203637",
+)
+"""Of MNIST's unpacked files: training images, training labels, test images, test labels."""
+
+# What identifies the bytes of the others: MD5 of fashion_mnist's packed files, in the same
+# order, and of CIFAR-10's one archive.
 PUBLISHED_SETS: Final[Mapping[str, DatasetKind]] = {
     "digits": DatasetKind(
         "1,797 handwritten digits, 8x8 grey (UCI; bundled with scikit-learn, works offline)",
@@ -53,7 +62,7 @@ PUBLISHED_SETS: Final[Mapping[str, DatasetKind]] = {
             classes=_DIGITS,
             train=(142, 146, 141, 147, 145, 146, 145, 143, 138, 144),
             test=(36,) * 10,
-            content="87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826",
+            content=DIGITS_SHA256,
             full_scale=16,
         ),
     ),
@@ -65,8 +74,7 @@ PUBLISHED_SETS: Final[Mapping[str, DatasetKind]] = {
             classes=_DIGITS,
             train=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
             test=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
-            content="6bbc9ace898e44ae57da46a324031adb a25bea736e30d166cdddb491f175f624 "
-            "2646ac647ad5339dbf082846283269ea 27ae3e4e09519cfbb04c329615203637",
+            content=" ".join(MNIST_MD5),
         ),
     ),
     "fashion_mnist": DatasetKind(

@@ -94,11 +94,12 @@ def show(node: Node) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant (empty when none comes close)."""
+    """Say which known name was probably meant, however its case (empty when none comes close)."""
     if len(name) > _LONGEST_NAME:
         return ""  # comparing takes long, and this was none
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    return f"; did you mean {lower[close[0]]!r}?" if close else ""
 
 
 class Kind(ABC):
@@ -300,8 +301,12 @@ class Choice(Kind):
                 known = ", ".join(map(str, self.names))
                 message = f"{value!r} is not supported by this version yet; it has {known}"
                 return faults.add(node, path, message)
-        meant = nearest(value, map(str, self.names)) if isinstance(value, str) else ""
+        meant = self._meant(value) if isinstance(value, str) else ""
         return faults.add(node, path, f"must be {self.what}, got {show(node)}{meant}")
+
+    def _meant(self, value: str) -> str:
+        """Say which of the names was probably meant."""
+        return nearest(value, map(str, self.names))
 
     def schema(self) -> Schema:
         """Give `{"enum": [...]}`."""

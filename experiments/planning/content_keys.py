@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from experiments.architectures.architecture import Architecture
+from experiments.architectures.layers import Layer
+from experiments.architectures.torchvision_networks import TorchvisionNetwork
 from experiments.architectures.transfer import SourceNetwork
 from experiments.data.data_changes import opened_changes
 from experiments.data.dataset_facts import DatasetFacts
@@ -33,6 +35,17 @@ def experiment_id(spec: Spec, data: DatasetFacts, sources: Mapping[str, SourceNe
         identity["sources"] = {name: source.sha256 for name, source in sorted(sources.items())}
     text = json.dumps(identity, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def network_digest(layers: Sequence[Layer]) -> str:
+    """Hash a network's layers; what was only measured of torchvision's decides nothing."""
+    return digest([_identity(layer) for layer in layers])
+
+
+def _identity(layer: Layer) -> Any:
+    if not isinstance(layer, TorchvisionNetwork):
+        return layer.to_data()
+    return {layer.kind: [layer.name, layer.num_outputs, layer.weights]}
 
 
 def content(config: TrialConfig, network_digest: str) -> dict[str, Any]:

@@ -3,8 +3,19 @@
 How one becomes the other is in `cost_model.py`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Final
+
+from experiments.architectures.geometry import Shape
+
+_EVALUATION_BYTES: Final = 2**20
+
+
+def evaluation_batch(input_shape: Shape) -> int:
+    """Give how many examples are evaluated at a time: 16 to 1,024, about a megabyte of them."""
+    return max(16, min(1024, _EVALUATION_BYTES // (4 * math.prod(input_shape))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +32,8 @@ class Work:
         multiply_adds: Products of convolutions and linear layers.
         elements: Numbers that layers write, the images among them.
         updated_parameters: Learned parameters times updates.
-        memory_bytes: What weights, gradients, optimizer and activations hold at once.
+        memory_bytes: What weights, gradients, optimizer and activations hold at once, while
+            training or evaluating, whichever takes more.
     """
 
     epochs: int

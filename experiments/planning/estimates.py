@@ -71,15 +71,18 @@ def workers_that_fit(capacity: Resources, wanted: Resources) -> int:
 def base_memory_bytes(samples: Iterable[CostSample]) -> int | None:
     """Give what a worker holds beside its trial: Python, torch and the data.
 
-    The smallest that is left of any peak without its trial's arithmetic: a process keeps the
-    peak of its largest trial, so the other remainders may be those of earlier trials.
+    It is what is left of a peak without its trial's arithmetic. A process keeps the peak of
+    its largest trial, so the larger remainders may be those of earlier trials; the smallest
+    ones come from trials whose arithmetic says too much. So it is the lower quartile, and
+    trials of which nothing would be left do not count.
     """
-    rests = [
-        max(0, sample.peak_memory_bytes - sample.work.memory_bytes)
+    rests = sorted(
+        sample.peak_memory_bytes - sample.work.memory_bytes
         for sample in samples
         if sample.peak_memory_bytes is not None
-    ]
-    return min(rests, default=None)
+        and sample.peak_memory_bytes > sample.work.memory_bytes
+    )
+    return rests[(len(rests) - 1) // 4] if rests else None
 
 
 def _makespan(trials: Sequence[Interval], num_workers: int) -> Interval:

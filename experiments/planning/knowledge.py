@@ -6,7 +6,7 @@ A plan is made without any of it too (`NOTHING_KNOWN`). Nothing here writes.
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from experiments.architectures.geometry import Shape
+from experiments.architectures.geometry import Shape, shape_text
 from experiments.architectures.torchvision_networks import TorchvisionFigures
 from experiments.errors import NotFoundError
 from experiments.planning.cost import CostSample
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Knowledge(Protocol):
-    """Answers a plan's questions; each is asked once at most, and only where it matters."""
+    """Answers a plan's questions, each of them only where it matters."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -48,6 +48,7 @@ class Knowledge(Protocol):
 
         Raises:
             ShapeError: The network does not take such images.
+            NotFoundError: It cannot be measured here.
         """
 
 
@@ -75,7 +76,10 @@ class _Nothing:
         return ()
 
     def measure_torchvision(self, name: str, shape: Shape, outputs: int) -> TorchvisionFigures:
-        raise NotFoundError(f"torchvision/{name} cannot be measured here ({shape}, {outputs})")
+        raise NotFoundError(
+            f"torchvision/{name} with {outputs} outputs for an input of {shape_text(shape)} "
+            "cannot be measured here"
+        )
 
 
 NOTHING_KNOWN: Final[Knowledge] = _Nothing()

@@ -21,7 +21,7 @@ from experiments.planning.estimates import Estimate, estimate, workers_that_fit
 from experiments.planning.knowledge import NOTHING_KNOWN, Knowledge
 from experiments.planning.planner import Planner
 from experiments.records import Experiment, Resources, Trial
-from experiments.search_space import Excluded, Variant, expand
+from experiments.search_space import Excluded, Expansion, Variant, expand
 from experiments.spec import Spec
 
 
@@ -72,11 +72,7 @@ def make_plan(
     """
     faults = Faults(spec.source)
     _check_capacity(spec, capacity, faults)
-    _check_size(spec, faults)
-    faults.raise_any()
-    expansion = expand(spec.space, faults, task=spec.task)
-    if not expansion.variants and not faults:
-        faults.add_once(None, "parameters", "no variant is left to train")
+    expansion = _expand(spec, faults)
     data = _facts(spec, data_root, faults)
     sources = _sources(expansion.variants, knowledge, faults)
     faults.raise_any()
@@ -90,11 +86,23 @@ def make_plan(
     )
     trials = planner.trials(expansion.variants)
     faults.raise_any()
-    experiment = _experiment(spec, planner.experiment_id)
     cost = _estimate(spec, trials, capacity, knowledge)
+    return _plan(spec, expansion, planner, trials, cost, knowledge)
+
+
+def _plan(
+    spec: Spec,
+    expansion: Expansion,
+    planner: Planner,
+    trials: tuple[Trial, ...],
+    cost: Estimate,
+    knowledge: Knowledge,
+) -> Plan:
+    """Put together what was found out."""
     known = knowledge.finished({trial.content_key for trial in trials})
+    is_submitted = knowledge.is_submitted(planner.experiment_id)
     return Plan(
-        experiment=experiment,
+        experiment=_experiment(spec, planner.experiment_id),
         task=spec.task,
         variants=expansion.variants,
         trials=trials,
@@ -102,14 +110,15 @@ def make_plan(
         excluded=expansion.excluded,
         num_merged=expansion.num_merged,
         num_known=sum(trial.content_key in known for trial in trials),
-        is_submitted=knowledge.is_submitted(experiment.id),
+        is_submitted=is_submitted,
         warnings=(
+            *spec.warnings,
             *expansion.warnings,
             *planner.remarks,
             *_memory_remarks(cost, spec.resources, knowledge.memory_bytes),
             *knowledge.notes,
         ),
-        data=data,
+        data=planner.data,
         num_train=planner.num_train,
         num_val=planner.num_val,
         estimate=cost,
@@ -126,8 +135,17 @@ def _check_capacity(spec: Spec, capacity: Resources | None, faults: Faults) -> N
             faults.add_once(spec.resources_node, f"resources.{name}", message)
 
 
+def _expand(spec: Spec, faults: Faults) -> Expansion:
+    """Give the variants; ends the plan where they would be too many, before expanding them."""
+    _check_size(spec, faults)
+    faults.raise_any()
+    expansion = expand(spec.space, faults, task=spec.task)
+    if not expansion.variants and not faults:
+        faults.add_once(None, "parameters", "no variant is left to train")
+    return expansion
+
+
 def _check_size(spec: Spec, faults: Faults) -> None:
-    """Refuse what would expand to too many trials, before expanding it."""
     limit = spec.execution.max_trials
     size = spec.space.size * len(spec.seeds)
     if size > limit:

@@ -12,11 +12,14 @@ from experiments.compatibility import output_shape
 from experiments.data.augmentation import AUGMENTATIONS, default_pixels
 from experiments.data.dataset_facts import DatasetFacts
 from experiments.data.datasets import split_sizes
+from experiments.errors import NotFoundError
 from experiments.hyperparameters import scalar
 from experiments.language.kinds import Faults
 from experiments.planning.content_keys import content, digest
 from experiments.planning.knowledge import Knowledge
-from experiments.planning.remarks import network_remarks, training_remarks
+from experiments.planning.layer_places import layer_place
+from experiments.planning.remarks import network_remarks
+from experiments.planning.setting_remarks import experiment_remarks, training_remarks
 from experiments.planning.suitability import misfits
 from experiments.planning.workload import Network
 from experiments.records import (
@@ -30,13 +33,7 @@ from experiments.records import (
 from experiments.search_space import Variant
 from experiments.spec import Spec
 
-_JUDGED: Final = (
-    "batch_size",
-    "loss",
-    "output_activation",
-    "augmentation",
-    "augmentation_pixels",
-)
+_JUDGED: Final = ("batch_size", "loss", "output_activation", "augmentation", "augmentation_pixels")
 """The hyperparameters that `misfits` and `training_remarks` look at."""
 
 
@@ -58,7 +55,7 @@ class Planner:
         knowledge: Knowledge,
     ) -> None:
         self._spec = spec
-        self._facts = data
+        self.data = data
         self._faults = faults
         self.experiment_id = experiment_id
         self._sources = sources
@@ -74,6 +71,8 @@ class Planner:
     def trials(self, variants: tuple[Variant, ...]) -> tuple[Trial, ...]:
         """List all trials, variant by variant, seed by seed."""
         self._check_split()
+        for remark in experiment_remarks(self._spec, variants, num_val=self.num_val):
+            self.remarks[remark] = None
         trials: list[Trial] = []
         for variant in variants:
             network = self._network(variant)
@@ -98,7 +97,7 @@ class Planner:
         work = network.work(
             num_train=self.num_train,
             num_val=self.num_val,
-            num_test=self._facts.num_test,
+            num_test=self.data.num_test,
             batch_size=config.batch_size,
             epochs=config.epochs,
             optimizer=config.optimizer.name,
@@ -139,14 +138,15 @@ class Planner:
         )
 
     def _data_config(self) -> DataConfig:
-        data = self._spec.data
+        data, num_examples = self._spec.data, self.data.num_train
+        cuts = data.limit is not None and data.limit < num_examples
         return DataConfig(
             name=data.name,
-            digest=self._facts.digest,
+            digest=self.data.digest,
             options=dict(data.options),
             val_fraction=data.val_fraction,
             split_seed=data.split_seed,
-            limit=data.limit,
+            limit=data.limit if cuts else None,
             changes=dict(data.changes),
         )
 
@@ -154,7 +154,7 @@ class Planner:
         name = variant.value("augmentation")
         if not AUGMENTATIONS[name].moves:
             return AugmentationConfig(name)
-        pixels = variant.value("augmentation_pixels", default_pixels(self._facts.input_shape))
+        pixels = variant.value("augmentation_pixels", default_pixels(self.data.input_shape))
         return AugmentationConfig(name, pixels)
 
     def _network(self, variant: Variant) -> Network | None:
@@ -178,21 +178,24 @@ class Planner:
         if fault is not None:
             self._faults.add_once(model.node, model.path, fault)
             return None
-        blamed, choice = model, init.value
+        choice = init.value
         try:
             if choice is None:
-                return Network.of(self._head(variant, self._facts.input_shape))
-            blamed = init
+                return Network.of(self._head(variant, self.data.input_shape))
             return self._extended(variant, choice)
         except ShapeError as error:
-            message = f"on {self._facts.name}: {error}"
-            self._faults.add_once(blamed.node, blamed.path, message)
-            return None
+            node, path = init.node, init.path
+            if choice is None:
+                node, path = layer_place(model, error.path)
+            self._faults.add_once(node, path, f"on {self.data.name}: {error}")
+        except NotFoundError as error:  # nobody here can measure it
+            self._faults.add_once(model.node, model.path, str(error))
+        return None
 
     def _extended(self, variant: Variant, choice: InitChoice) -> Network | None:
         """Build the model on top of the trained network that `init` names."""
         source, init = self._sources[choice.source], variant.settings["init"]
-        fault = input_fault(source, self._facts.input_shape)
+        fault = input_fault(source, self.data.input_shape)
         if fault is not None:
             self._faults.add_once(init.node, init.path, fault)
             return None
@@ -233,13 +236,13 @@ class Planner:
                     variant,
                     network,
                     task=self._spec.task,
-                    data=self._facts,
+                    data=self.data,
                     num_train=self.num_train,
                 )
             )
             for misfit in found:
                 self._faults.add_once(misfit.setting.node, misfit.path, misfit.message)
-            for remark in training_remarks(network, batch_size=get("batch_size"), loss=get("loss")):
+            for remark in training_remarks(variant, network, task=self._spec.task):
                 self.remarks[remark] = None
             self._trainable[key] = not found
         return self._trainable[key]

@@ -22,8 +22,6 @@ _NARROW: Final = 0.5
 """Where pixels are answered, each should see more than this share of the image's sides."""
 _POOLS: Final = ("adaptive_avg_pool2d", "avg_pool2d", "max_pool2d")
 _CONVOLUTIONS: Final = ("conv2d", "locally_connected2d")
-_GOOD_ENDS: Final = ("linear", "sigmoid", "softmax", "step")
-"""Activations at a network's end that are as they should be, or that the loss judges."""
 
 
 def network_remarks(network: Network, *, task: str) -> Iterator[str]:
@@ -45,23 +43,18 @@ def network_remarks(network: Network, *, task: str) -> Iterator[str]:
             yield f"{network.architecture.name}, {remark}"
 
 
-def training_remarks(network: Network, *, batch_size: int, loss: str) -> Iterator[str]:
-    """Remark on how a network goes with the batch size and the loss of a variant."""
-    name, last = network.architecture.name, network.trace[-1]
-    norms = [row for row in network.trace if row.kind == "batch_norm"]
-    if batch_size == 1 and norms:
-        yield (
-            f"{name}, {_place(norms[0])}: with batch_size 1 it takes mean and variance of a single "
-            f"example, which says little of the data{_also(norms)}; use a larger batch"
-        )
-    end = network.architecture.layers[-1]
-    # An error of logarithms wants outputs of 0 or more, and a relu sees to it.
-    wanted = loss == "mean_squared_logarithmic_error"
-    if isinstance(end, Activation) and end.name not in _GOOD_ENDS and not wanted:
-        yield (
-            f"{name}, {_place(last)}: as the last layer it bends the outputs that {loss} expects "
-            "as they are, so some answers are out of reach; leave it out"
-        )
+def place(row: LayerSummary) -> str:
+    """Name a layer by its path and what it is."""
+    return f"layer {row.path} ({row.text})"
+
+
+def also(rows: Sequence[LayerSummary]) -> str:
+    """Name the layers after the first that have the same fault."""
+    if len(rows) == 1:
+        return ""
+    named = ", ".join(row.path for row in rows[1 : 1 + _MOST_NAMED])
+    more = f" and {len(rows) - 1 - _MOST_NAMED} more" if len(rows) - 1 > _MOST_NAMED else ""
+    return f" (so in layer{'s' if len(rows) > 2 else ''} {named}{more})"
 
 
 def _lost_borders(own: Sequence[LayerSummary]) -> str | None:
@@ -70,8 +63,8 @@ def _lost_borders(own: Sequence[LayerSummary]) -> str | None:
     if not rows:
         return None
     return (
-        f"{_place(rows[0])}: the stride does not fit its {shape_text(rows[0].input_shape[1:])} "
-        f"input, so {_border(rows[0].lost_border)} never seen{_also(rows)}; change size, stride "
+        f"{place(rows[0])}: the stride does not fit its {shape_text(rows[0].input_shape[1:])} "
+        f"input, so {_border(rows[0].lost_border)} never seen{also(rows)}; change size, stride "
         "or padding"
     )
 
@@ -102,8 +95,8 @@ def _small_maps(network: Network, own: Sequence[LayerSummary]) -> str | None:
     if not rows:
         return None
     return (
-        f"{_place(rows[0])}: the map has shrunk to {shape_text(rows[0].input_shape[1:])} before "
-        f"it, so most of its window meets nothing but padding{_also(rows)}; shrink less, use "
+        f"{place(rows[0])}: the map has shrunk to {shape_text(rows[0].input_shape[1:])} before "
+        f"it, so most of its window meets nothing but padding{also(rows)}; shrink less, use "
         "larger images, or fewer layers"
     )
 
@@ -114,7 +107,7 @@ def _narrow_answers(network: Network) -> str | None:
     if field is None or all(f > _NARROW * s for f, s in zip(field, image, strict=True)):
         return None
     return (
-        f"{_place(network.trace[-1])}: each output sees {shape_text(field)} of "
+        f"{place(network.trace[-1])}: each output sees {shape_text(field)} of "
         f"{shape_text(image)} pixels, so what is larger cannot be told as a whole; add layers or "
         "strides"
     )
@@ -133,7 +126,7 @@ def _narrow_pool(network: Network) -> str | None:
         pooled = row.kind in _POOLS and row.output_shape[1:] == (1, 1) != row.input_shape[1:]
         if pooled and seen and any(f < s for f, s in zip(seen, image, strict=True)):
             return (
-                f"{_place(row)}: each place that it pools sees {shape_text(seen)} of "
+                f"{place(row)}: each place that it pools sees {shape_text(seen)} of "
                 f"{shape_text(image)} pixels, so parts that lie further apart are never "
                 "compared; add layers or strides before it, or put flatten in its place"
             )
@@ -147,7 +140,7 @@ def _top_heavy(network: Network, own: Sequence[LayerSummary]) -> str | None:
         if row.kind == "linear" and row.parameters > _TOP_HEAVY * network.parameters:
             share = 100 * row.parameters // network.parameters
             return (
-                f"{_place(row)}: it holds {share} % of the {network.parameters:,} parameters; pool "
+                f"{place(row)}: it holds {share} % of the {network.parameters:,} parameters; pool "
                 "more before it, or make it smaller, and the convolutions can have more"
             )
     return None
@@ -160,14 +153,12 @@ def _dropout_before_norm(network: Network) -> str | None:
     by Variance Shift", 2019.
     """
     records = dict(_records(network.architecture.layers))
-    dropouts = [
-        row
-        for row in network.trace
-        if isinstance(record := records.get(row.path), Dropout) and record.p > 0
-    ]
-    for dropout in dropouts:
-        behind = network.trace[network.trace.index(dropout) + 1 :]
-        for norm in behind:
+    trained = network.trained_rows  # a frozen dropout drops nothing, a frozen norm learns nothing
+    for number, dropout in enumerate(trained):
+        record = records.get(dropout.path)
+        if not isinstance(record, Dropout) or record.p == 0:
+            continue
+        for norm in trained[number + 1 :]:
             if norm.kind == "batch_norm" and not _on_other_branch(dropout.path, norm.path):
                 return (
                     f"layer {dropout.path} (dropout): the batch_norm behind it (layer "
@@ -194,7 +185,7 @@ def _blocked_gradient(network: Network) -> str | None:
         record = records.get(row.path)
         if isinstance(record, Activation) and not ACTIVATIONS[record.name].has_gradient and learned:
             return (
-                f"{_place(row)}: it passes no gradient back, so the layers before it stay as they "
+                f"{place(row)}: it passes no gradient back, so the layers before it stay as they "
                 "were drawn; use another activation, or associative_units for fixed ones"
             )
         learned += row.parameters if top_level_index(row) >= num_frozen else 0
@@ -216,16 +207,3 @@ def _records(layers: Sequence[Layer], prefix: str = "") -> Iterator[tuple[str, L
             yield from _records(layer.layers, f"{path}.layers.")
         else:
             yield path, layer
-
-
-def _place(row: LayerSummary) -> str:
-    return f"layer {row.path} ({row.text})"
-
-
-def _also(rows: Sequence[LayerSummary]) -> str:
-    """Name the layers after the first that have the same fault."""
-    if len(rows) == 1:
-        return ""
-    named = ", ".join(row.path for row in rows[1 : 1 + _MOST_NAMED])
-    more = f" and {len(rows) - 1 - _MOST_NAMED} more" if len(rows) - 1 > _MOST_NAMED else ""
-    return f" (so in layer{'s' if len(rows) > 2 else ''} {named}{more})"

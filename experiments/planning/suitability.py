@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from experiments.architectures.geometry import shape_text
-from experiments.compatibility import loss_fault
+from experiments.compatibility import SOFTMAX, loss_fault
 from experiments.data.augmentation import AUGMENTATIONS
 from experiments.data.dataset_facts import DatasetFacts
 from experiments.hyperparameters import HYPERPARAMETERS
+from experiments.planning.network_end import last_function
 from experiments.planning.workload import Network
 from experiments.search_space import Setting, Variant
+
+_ALWAYS_1: Final = (
+    "the network ends in softmax of a single output, which is 1 whatever the input; leave the "
+    "layer out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +37,22 @@ def misfits(
     variant: Variant, network: Network, *, task: str, data: DatasetFacts, num_train: int
 ) -> Iterator[Misfit]:
     """Find the settings of a variant with which its network cannot be trained on the data."""
+    yield from _nothing_to_learn(variant, network)
     yield from _batch(variant, network, num_train)
     yield from _loss(variant, network, task, data)
     yield from _augmentation(variant, data)
+
+
+def _nothing_to_learn(variant: Variant, network: Network) -> Iterator[Misfit]:
+    if network.trained_parameters:
+        return
+    message = f"{network.architecture.name} has nothing to learn: "
+    if network.parameters:
+        message += "all its weights are frozen; freeze fewer layers, or put weights on top"
+        yield Misfit("init", variant.settings["init"], message)
+    else:
+        message += "no layer of it has weights that are trained; add one, such as linear"
+        yield Misfit("model", variant.settings["model"], message)
 
 
 def _batch(variant: Variant, network: Network, num_train: int) -> Iterator[Misfit]:
@@ -55,12 +75,16 @@ def _batch(variant: Variant, network: Network, num_train: int) -> Iterator[Misfi
 def _loss(variant: Variant, network: Network, task: str, data: DatasetFacts) -> Iterator[Misfit]:
     """Hold the table of losses; what was given is to blame, rather than a default."""
     loss, output = variant.settings["loss"], variant.settings["output_activation"]
+    end = last_function(network)
+    if end is not None and end[0].name == SOFTMAX and end[1].output_shape[0] == 1:
+        yield Misfit("model", variant.settings["model"], _ALWAYS_1)
+        return
     message = loss_fault(
         loss.value,
         task=task,
         output_activation=output.value,
         data=data,
-        last=network.architecture.layers[-1],
+        last=end and end[0],
     )
     if message is None:
         return

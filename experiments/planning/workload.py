@@ -1,12 +1,14 @@
 """From a network's table to the work and the memory of a whole trial, by arithmetic."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from experiments.architectures.architecture import Architecture, LayerSummary
-from experiments.planning.content_keys import digest
-from experiments.planning.cost import Work
+from experiments.architectures.torchvision_networks import TorchvisionNetwork
+from experiments.planning.content_keys import network_digest
+from experiments.planning.cost import Work, evaluation_batch
 from experiments.records import InitConfig
 
 _FLOAT_BYTES: Final = 4
@@ -26,7 +28,8 @@ class Network:
         init: Where its first layers get their weights, None for all by chance.
         elements: The numbers that all layers write, and those of the input.
         largest_output: The most that one row of the table writes.
-        needs_two: The path of the first batch norm that cannot take a batch of one.
+        fixed_numbers: Weights that are kept and never learned.
+        needs_two: The path of the first layer whose batch norm cannot take a batch of one.
     """
 
     architecture: Architecture
@@ -35,6 +38,7 @@ class Network:
     init: InitConfig | None
     parameters: int
     trained_parameters: int
+    fixed_numbers: int
     multiply_adds: int
     trained_multiply_adds: int
     elements: int
@@ -48,14 +52,15 @@ class Network:
         """Do the arithmetic."""
         trace = architecture.trace()
         num_frozen = 0 if init is None else init.num_frozen
-        trained = [row for row in trace if top_level_index(row) >= num_frozen]
+        trained = tuple(row for row in trace if top_level_index(row) >= num_frozen)
         return cls(
             architecture,
             trace,
-            digest=digest(architecture.to_data()["layers"]),
+            digest=network_digest(architecture.layers),
             init=init,
             parameters=sum(row.parameters for row in trace),
             trained_parameters=sum(row.parameters for row in trained),
+            fixed_numbers=sum(row.fixed_numbers for row in trace),
             multiply_adds=sum(row.multiply_adds for row in trace),
             trained_multiply_adds=sum(row.multiply_adds for row in trained),
             elements=math.prod(architecture.input_shape)
@@ -63,8 +68,13 @@ class Network:
             trained_elements=sum(row.activation_bytes for row in trained) // _FLOAT_BYTES,
             largest_output=max(row.activation_bytes for row in trace) // _FLOAT_BYTES,
             num_trained_layers=len(trained),
-            needs_two=_needs_two_values(trace),
+            needs_two=_needs_two_values(architecture, trained),
         )
+
+    @property
+    def trained_rows(self) -> tuple[LayerSummary, ...]:
+        """Give the rows of the table that are not frozen."""
+        return self.trace[len(self.trace) - self.num_trained_layers :]
 
     def work(
         self,
@@ -79,12 +89,18 @@ class Network:
         """Count what a trial of this network does from its first step to its test score.
 
         At the height of a step every trained layer's output is kept for the backward pass,
-        and beside them a gradient and what it is made of.
+        and beside them a gradient and what it is made of; an evaluation keeps what a layer
+        reads and writes, of more examples at a time.
         """
         steps = epochs * math.ceil(num_train / batch_size)
         trained, evaluated = epochs * num_train, epochs * num_val + num_test
-        weights = self.parameters + self.trained_parameters * (1 + OPTIMIZER_STATES[optimizer])
-        activations = batch_size * (self.trained_elements + 2 * self.largest_output)
+        weights = self.parameters + self.fixed_numbers
+        weights += self.trained_parameters * (1 + OPTIMIZER_STATES[optimizer])
+        at_once = min(evaluation_batch(self.architecture.input_shape), max(num_val, num_test))
+        activations = max(
+            batch_size * (self.trained_elements + 2 * self.largest_output),
+            at_once * 2 * self.largest_output,
+        )
         return Work(
             epochs=epochs,
             steps=steps,
@@ -102,9 +118,19 @@ def top_level_index(row: LayerSummary) -> int:
     return int(row.path.partition(".")[0])
 
 
-def _needs_two_values(trace: tuple[LayerSummary, ...]) -> str | None:
-    """Name the first batch norm over single values a channel, which one image cannot feed."""
-    for layer in trace:
-        if layer.kind == "batch_norm" and math.prod(layer.output_shape[1:]) == 1:
-            return layer.path
+def _needs_two_values(architecture: Architecture, trained: Sequence[LayerSummary]) -> str | None:
+    """Name the first trained layer with a batch norm over single values a channel.
+
+    One image cannot feed it. Inside patches, each image gives as many values as there are
+    patches.
+    """
+    places = {row.path: math.prod(row.output_shape[1:]) for row in trained if row.kind == "patches"}
+    for row in trained:
+        layer = architecture.layers[top_level_index(row)]
+        if isinstance(layer, TorchvisionNetwork) and layer.norms_single_values:
+            return row.path
+        if row.kind == "batch_norm":
+            blocks = (count for path, count in places.items() if row.path.startswith(f"{path}."))
+            if math.prod(row.output_shape[1:]) * math.prod(blocks) == 1:
+                return row.path
     return None

@@ -28,6 +28,34 @@ def test_quickstart_reads_97_of_100_digits(trainyard: Trainyard, tmp_path: Path)
     assert [variant["n"] for variant in variants] == [3] * 14
 
 
+SCENES = """
+name: scenes
+task: segmentation
+data: {name: digit_scenes, examples: 200, size: 64}
+defaults: {epochs: 10, batch_size: 8, optimizer: adam, lr: 0.003, schedule: cosine}
+parameters:
+  model:
+    - {name: fcn32s, width: 0.125}
+    - {name: fcn16s, width: 0.125}
+    - {name: fcn8s, width: 0.125}
+"""
+"""The recipe `segmentation` with one seed, on fewer and smaller scenes."""
+
+
+@pytest.mark.slow
+def test_skips_from_finer_layers_sharpen_a_segmentation(
+    trainyard: Trainyard, tmp_path: Path
+) -> None:
+    spec = tmp_path / "scenes.yaml"
+    spec.write_text(SCENES)
+    answer = trainyard("run", spec, home=tmp_path / "home")
+    assert answer.code == 0, answer.err
+    rows = trainyard("trials", "scenes", "--json", home=tmp_path / "home").json()["trials"]
+    found = {row["params"]["model"]: row["metrics"]["test/mean_iou"] for row in rows}
+    fcn32s, fcn16s, fcn8s = (found[f"fcn{stride}s width=0.125"] for stride in (32, 16, 8))
+    assert fcn32s + 0.05 < fcn16s < fcn8s - 0.02
+
+
 @pytest.mark.slow
 def test_lenet_reads_mnist_after_one_epoch_with_every_seed(
     trainyard: Trainyard, tmp_path: Path, shared_data: Path

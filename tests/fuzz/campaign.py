@@ -24,6 +24,7 @@ from experiments.errors import SpecError
 from experiments.language.printable import printable
 from experiments.planning.plan import make_plan
 from experiments.spec import read_spec
+from tests.fuzz.installation import KNOWLEDGE
 from tests.fuzz.mutations import Mutant, Mutator
 
 RECIPES: Final = Path(__file__).resolve().parents[2] / "experiments" / "recipes"
@@ -85,7 +86,7 @@ def campaign(numbers: Sequence[int], *, seed: int, processes: int = 1) -> Iterat
 def _plan(spec: dict[str, object] | Path, data_root: Path) -> tuple[str, int]:
     """Give how it ended, and the number of trials."""
     try:
-        plan = make_plan(read_spec(spec), data_root=data_root)
+        plan = make_plan(read_spec(spec), data_root=data_root, knowledge=KNOWLEDGE)
     except SpecError as error:
         readable = all(_is_readable(line) for line in str(error).split("\n"))
         return "spec error" if readable else f"a report nobody can read: {error}", 0

@@ -70,4 +70,32 @@ data: {name: image_folder, path: bikes, image_size: null}
 parameters: {model: [mlp, keras_convnet], lr: {values: 0.1, when: {model: mlp}}}
 defaults: {lr: 0.5}
 """,
+    """
+name: transfer
+data: {name: fake, image_shape: [1, 8, 8], classes: 4, examples: 300, normalise: none}
+tags: {team: vision, api_key: s3same}
+objective: {metric: val/loss}
+defaults: {lr: 0.01, epochs: 3, schedule: cosine, warmup_epochs: 1}
+parameters:
+  model:
+    - softmax_regression
+    - {name: head, layers: [flatten, {linear: 8}, batch_norm, relu, {linear: classes}]}
+  init:
+    - none
+    - {from: normed, freeze: none}
+    - {from: normed, layers: last, freeze: 2}
+    - {from: normed, layers: second_to_last, freeze: features}
+  loss: [cross_entropy, mean_squared_error]
+""",
+    """
+name: torchvision
+data: {name: fake, image_shape: [3, 32, 32], classes: 4, examples: 300}
+parameters:
+  model:
+    - torchvision/resnet18
+    - {name: torchvision/resnet50, weights: IMAGENET1K_V2}
+    - {name: torchvision/vgg11_bn, weights: null}
+  lr: 0.01
+  batch_size: [16, 32]
+""",
 )

@@ -29,24 +29,27 @@ def tasks(as_json: bool) -> None:
 def models(as_json: bool) -> None:
     """List the named architectures with their tasks, options and short names."""
     rows, torchvision = catalogue.model_rows(), catalogue.torchvision_names()
+    faults = catalogue.plugin_faults()
     if as_json:
-        print_json({"models": rows, "torchvision": torchvision})
+        print_json({"models": rows, "torchvision": torchvision, "plugin_faults": faults})
         return
     _show(rows)
-    click.echo(f"\ntorchvision's, for images of three channels:\n{', '.join(torchvision)}")
+    click.echo(f"\ntorchvision's, for images of one or three channels:\n{', '.join(torchvision)}")
     say("\nNetworks of your own are written out under layers (docs/spec.md).")
+    for fault in faults:
+        say(f"\nleft out: {fault}")
 
 
 @click.command(help="List the data sets.")
 @json_option
 def datasets(as_json: bool) -> None:
-    """List the data sets with their targets and options, and what may be changed of any."""
+    """List the data sets with their targets and options, and what may be changed of one."""
     rows, changes = catalogue.dataset_rows(), catalogue.change_rows()
     if as_json:
         print_json({"datasets": rows, "changes": changes})
         return
     _show(rows)
-    _show(changes, title="Changes of any data set")
+    _show(changes, title="Changes of a data set")
 
 
 @click.command(help="List the losses, and what they go with.")

@@ -45,7 +45,7 @@ def status(experiment: str | None, as_json: bool) -> None:
         return
     if not overviews:
         say(f"Nothing has been submitted to {workplace.settings.store_name} yet.")
-        say("Next: trainyard run experiments/recipes/quickstart.yaml")
+        say("Next: trainyard init, then trainyard run quickstart.yaml")
         return
     from dashboards.store_views import status_view
     from dashboards.tables import console

@@ -42,9 +42,8 @@ def changed(
             if base.target == MASK:
                 targets = _sized(targets[:, None], changes, Image.Resampling.NEAREST)[:, 0]
         if changes.noise:
-            draws = Draws("noise", known.digest, name)
-            deviation = changes.noise * base.full_scale
-            inputs = (_noisy(block, draws, deviation, base.full_scale) for block in inputs)
+            stream = ("noise", known.digest, name)
+            inputs = _noisy(inputs, stream, changes.noise * base.full_scale, base.full_scale)
         return RawSplit(inputs, targets)
 
     return RawData(train=split("train", data.train), test=split("test", data.test))
@@ -94,7 +93,17 @@ def _stretched(images: Images, size: tuple[int, int], how: Image.Resampling) -> 
     return stretched.reshape(count, channels, *size)
 
 
-def _noisy(images: Images, draws: Draws, deviation: float, full_scale: int) -> Images:
-    """Add Gaussian noise, round, and keep within 0 and the full scale."""
-    noise = deviation * draws.normal(images.size).reshape(images.shape)
-    return np.clip(np.rint(images + noise), 0, full_scale).astype(np.uint8)
+def _noisy(
+    blocks: Iterable[Images], stream: tuple[str, ...], deviation: float, full_scale: int
+) -> Iterator[Images]:
+    """Add Gaussian noise, round, and keep within 0 and the full scale.
+
+    Each image draws from a stream of its own: where blocks are cut plays no part.
+    """
+    number = 0
+    for block in blocks:
+        noise = np.empty(block.shape)
+        for row in noise:
+            row[...] = Draws(*stream, number).normal(row.size).reshape(row.shape)
+            number += 1
+        yield np.clip(np.rint(block + deviation * noise), 0, full_scale).astype(np.uint8)

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.published_sets import DIGITS_SHA256
 from experiments.errors import DatasetChecksumError, DatasetError
 from workers.datasets.raw import RawData, whole
 
 NUM_TEST_PER_CLASS: Final = 36
-_SHA256: Final = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
 def read_digits() -> RawData:
@@ -31,10 +31,10 @@ def read_digits() -> RawData:
     images = np.ascontiguousarray(table[:, :64].reshape(-1, 1, 8, 8))
     labels = np.ascontiguousarray(table[:, 64])
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    if digest != _SHA256:
+    if digest != DIGITS_SHA256:
         raise DatasetChecksumError(
             f"digits: scikit-learn's file holds other images than expected (SHA-256 {digest}, "
-            f"expected {_SHA256}); install scikit-learn again"
+            f"expected {DIGITS_SHA256}); install scikit-learn again"
         )
     is_test = _some_of_each_class(labels)
     return RawData(

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from experiments.data.published_sets import MNIST_MD5
 from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
 from workers.datasets.raw import Progress, RawData, RawSplit, whole
 
@@ -34,17 +35,18 @@ class _Unpacked:
     md5: dict[str, str | None]
 
 
+_IDX_FILES: Final = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 _MNIST: Final = _Unpacked(
     "MNIST",
-    {
-        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-    },
+    dict(zip(_IDX_FILES, MNIST_MD5, strict=True)),
 )
 # Only the packed files' checksums are published; unpacked ones are taken as they are.
-_FASHION_MNIST: Final = _Unpacked("FashionMNIST", dict.fromkeys(_MNIST.md5))
+_FASHION_MNIST: Final = _Unpacked("FashionMNIST", dict.fromkeys(_IDX_FILES))
 
 
 def read_mnist(*, root: Path, work: Path, progress: Progress) -> RawData:

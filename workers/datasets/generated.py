@@ -43,7 +43,7 @@ def make_too_hot(options: TooHotOptions) -> RawData:
     def split(name: str) -> RawSplit:
         draws = Draws("too_hot", options.seed, name)
         hours = LONGEST_SUNSHINE * draws.uniform(options.examples)
-        chances = draws.uniform(options.examples) - 2.0**-54  # never 0 nor 1
+        chances = draws.uniform(options.examples) - 2.0**-54  # never 0; 1 once in 2^53 draws
         thresholds = np.log(chances) - np.log1p(-chances)
         too_hot = TOO_HOT_WEIGHT * hours + TOO_HOT_BIAS > thresholds
         return _numbers(hours, too_hot.astype(np.int64))

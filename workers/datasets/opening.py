@@ -1,6 +1,7 @@
 """A staged folder as the data of a trial: split, with noisy labels if wanted, and units."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -64,7 +65,7 @@ def open_data(folder: Path, view: View) -> StagedData:
 
 @functools.lru_cache(maxsize=4)
 def _open(folder: Path, view: View) -> StagedData:
-    meta, arrays = read_meta(folder), open_arrays(folder)
+    meta, arrays = read_meta(folder), dict(_arrays(folder))
     train, val = split_indices(
         len(arrays["train_targets"]),
         val_fraction=view.val_fraction,
@@ -102,6 +103,12 @@ def _open(folder: Path, view: View) -> StagedData:
         target_names=tuple(meta["target_names"]),
         full_scale=meta["full_scale"],
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _arrays(folder: Path) -> Mapping[str, NDArray[Any]]:
+    """Map the files of a folder; all its views share them, and their contents are checked once."""
+    return open_arrays(folder)
 
 
 def noisy_labels(

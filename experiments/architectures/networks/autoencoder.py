@@ -25,7 +25,7 @@ class AutoencoderOptions:
     code: Annotated[int, Integer(1, MAX_UNITS), "numbers that an image is brought down to"] = 32
     hidden: Annotated[
         tuple[int, ...] | None,
-        Nullable(ListOf(Integer(1, MAX_UNITS), min_length=1)),
+        Nullable(ListOf(Integer(1, MAX_UNITS), min_length=1, max_length=1000)),
         "units (dense) or channels (convolutional) of each layer before the code, mirrored "
         "behind it; null: 128, or 16 and 32",
     ] = None

@@ -13,7 +13,9 @@ from experiments.language.fields import NoOptions
 from experiments.language.kinds import Flag, Integer
 
 _Hidden = Annotated[
-    tuple[int, ...], ListOf(Integer(1, MAX_UNITS), min_length=1), "units of each hidden layer"
+    tuple[int, ...],
+    ListOf(Integer(1, MAX_UNITS), min_length=1, max_length=1000),
+    "units of each hidden layer",
 ]
 
 

@@ -181,7 +181,7 @@ def test_without_finished_trials_the_time_is_not_guessed() -> None:
     assert shown(SPEC)[-2:] == [
         "time      nothing to go by yet: no trial has finished on this machine",
         (
-            "memory    about 243.1 KiB a worker for weights and activations; Python and torch come "
+            "memory    about 472.6 KiB a worker for weights and activations; Python and torch come "
             "on top"
         ),
     ]
@@ -195,7 +195,7 @@ def test_the_time_is_told_with_its_interval_and_what_it_was_learned_from() -> No
             "time      about 4.1 min (2.5 to 7) with 2 workers, learned from 8 finished trials of "
             "this machine"
         ),
-        "memory    about 300.2 MiB a worker, with Python and torch",
+        "memory    about 300.5 MiB a worker, with Python and torch",
     ]
     assert lines[8].endswith("a trial")
     assert squeezed(lines[9]).endswith("all 60 s")

@@ -29,7 +29,7 @@ TEXTS: list[tuple[str, str | bytes, str]] = [
     (
         "text at the root",
         "name\n",
-        "s.yaml:1:1: a spec is a mapping with keys such as name, got a scalar",
+        "s.yaml:1:1: a spec is a mapping with keys such as name, got 'name'",
     ),
     (
         "tab",

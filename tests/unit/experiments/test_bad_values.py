@@ -133,7 +133,10 @@ VALUES: list[tuple[str, str, str]] = [
     (
         "unknown activation",
         "activation: RELU",
-        f"2:26: parameters.activation: must be one of {HIDDEN}, got 'RELU'",
+        (
+            f"2:26: parameters.activation: must be one of {HIDDEN}, got 'RELU'; did you mean "
+            "'relu'?"
+        ),
     ),
     (
         "unknown optimizer",

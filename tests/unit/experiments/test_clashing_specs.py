@@ -14,8 +14,8 @@ CLASHES: list[tuple[str, str, list[str]]] = [
         "parameters: {lr: 0.1, model: {name: own, layers: [flatten, {linear: 3}]}}",
         [
             (
-                "2:30: parameters.model: on digits: own ends in 3 where the task needs 10; "
-                "end it with flatten and linear: classes"
+                "2:60: parameters.model.layers[1]: on digits: own ends in 3 where the "
+                "task needs 10; end it with flatten and linear: classes"
             )
         ],
     ),
@@ -74,6 +74,78 @@ CLASHES: list[tuple[str, str, list[str]]] = [
                 "2:30: parameters.model: the network ends in softmax, and cross_entropy applies "
                 "softmax to its outputs again; leave the layer out (output_activation says what is "
                 "applied)"
+            )
+        ],
+    ),
+    (
+        "double softmax behind layers that keep values",
+        ("parameters:\n  lr: 0.1\n  model:\n"
+        "  - {name: a, layers: [flatten, {linear: classes}, softmax, {dropout: 0.5}]}\n"
+        "  - {name: b, layers: [{conv2d: {out_channels: 10, kernel_size: 8}}, softmax, flatten]}"),
+        [
+            (
+                f"{place} the network ends in softmax, and cross_entropy applies "
+                "softmax to its outputs again; leave the layer out (output_activation says what is "
+                "applied)"
+            )
+            for place in ("5:5: parameters.model[0]:", "6:5: parameters.model[1]:")
+        ],
+    ),
+    (
+        "double softmax of every pixel",
+        ("task: segmentation\ndata: {name: digit_scenes, examples: 100}\n"
+        "parameters: {lr: 0.1, model: {name: own, layers: [{max_pool2d: 2}, "
+        "{conv2d: {out_channels: classes, kernel_size: 1}}, softmax, {upsample: 2}]}}"),
+        [
+            (
+                "4:30: parameters.model: the network ends in softmax, and cross_entropy applies "
+                "softmax to its outputs again; leave the layer out (output_activation says what is "
+                "applied)"
+            )
+        ],
+    ),
+    (
+        "double sigmoid before a flatten",
+        ("task: binary\ndata: {name: digits, classes: [3, 8]}\nparameters: {lr: 0.1, model: "
+        "{name: own, layers: [{conv2d: {out_channels: 1, kernel_size: 8}}, sigmoid, flatten]}}"),
+        [
+            (
+                "4:30: parameters.model: the network ends in sigmoid, and binary_cross_entropy "
+                "applies sigmoid to its outputs again; leave the layer out (output_activation says "
+                "what is applied)"
+            )
+        ],
+    ),
+    (
+        "softmax of one output",
+        ("task: regression\ndata: sunshine\n"
+        "parameters: {lr: 0.1, model: {name: own, layers: [{linear: classes}, softmax]}}"),
+        [
+            (
+                "4:30: parameters.model: the network ends in softmax of a single output, which is "
+                "1 whatever the input; leave the layer out"
+            )
+        ],
+    ),
+    (
+        "softmax of one output for a yes or no",
+        ("task: binary\ndata: {name: digits, classes: [3, 8]}\nparameters: {lr: 0.1, "
+        "loss: hinge, model: {name: own, layers: [flatten, {linear: 1}, softmax]}}"),
+        [
+            (
+                "4:43: parameters.model: the network ends in softmax of a single output, which is "
+                "1 whatever the input; leave the layer out"
+            )
+        ],
+    ),
+    (
+        "nothing to learn",
+        ("task: reconstruction\n"
+        "parameters: {lr: 0.1, model: {name: own, layers: [{max_pool2d: 2}, {upsample: 2}]}}"),
+        [
+            (
+                "3:30: parameters.model: own has nothing to learn: no layer of it has weights that "
+                "are trained; add one, such as linear"
             )
         ],
     ),
@@ -166,6 +238,25 @@ CLASHES: list[tuple[str, str, list[str]]] = [
                 "give it in defaults or parameters"
             )
         ],
+    ),
+    (
+        "a value that MLflow cannot keep",
+        f"parameters: {{lr: 0.1, model: [mlp, {{name: mlp, hidden: [{'1000000, ' * 800}1]}}]}}",
+        [
+            (
+                "2:36: parameters.model[1]: its name in tables, mlp hidden=1000000-1000000-1000000"
+                "-10000..., has 6412 characters, and MLflow keeps 6000; write it out under layers, "
+                "with a short name"
+            )
+        ],
+    ),
+    (
+        "too many layers",
+        (
+            "parameters: {lr: 0.1, model: {name: own, layers: [flatten, "
+            f"{'relu, ' * 2000}{{linear: classes}}]}}}}"
+        ),
+        ["2:50: parameters.model.layers: takes at most 2000 layers, got 2002"],
     ),
     (
         "many at once, in the order of the text",

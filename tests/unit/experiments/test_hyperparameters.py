@@ -1,6 +1,7 @@
 import pytest
 
 from experiments.architectures.transfer import InitChoice
+from experiments.errors import SpecError
 from experiments.hyperparameters import HYPERPARAMETERS, Follows, describe, scalar
 from experiments.language.kinds import INVALID, Faults
 from experiments.language.source import from_values
@@ -21,6 +22,26 @@ def test_a_loss_is_read_by_any_of_its_names(alias: str, name: str) -> None:
     assert HYPERPARAMETERS["loss"].kind.read(from_values(alias), "loss", faults) == name
     assert not faults
     assert alias in HYPERPARAMETERS["loss"].kind.schema()["enum"]
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "meant"),
+    [
+        ("loss", "categorical_crossentropy", "categorical_cross_entropy"),
+        ("loss", "BinaryCrossEntropy", "binary_cross_entropy"),
+        ("loss", "MSE", "mean_squared_error"),
+        ("loss", "mae", "mean_absolute_error"),
+        ("loss", "ce", "cross_entropy"),
+        ("loss", "bce", "binary_cross_entropy"),
+        ("optimizer", "SGD", "sgd"),
+        ("optimizer", "Adam", "adam"),
+    ],
+)
+def test_what_others_call_it_is_understood_as_a_mistake(key: str, given: str, meant: str) -> None:
+    faults = Faults("t")
+    assert HYPERPARAMETERS[key].kind.read(from_values(given), key, faults) is INVALID
+    with pytest.raises(SpecError, match=f"got '{given}'; did you mean '{meant}'"):
+        faults.raise_any()
 
 
 def test_the_loss_of_a_task_is_one_that_can_be_read() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.errors import NotFoundError, SpecError
 from experiments.language.yaml_text import parse
+from experiments.planning.plan import make_plan
 from experiments.records import CheckpointPolicy, Objective, Resources
 from experiments.spec import read_spec, spec_schema
 from experiments.tasks import METRICS, TASKS
@@ -79,6 +80,20 @@ def test_tags_keep_every_digit_of_a_number() -> None:
 @pytest.mark.parametrize("gpus", ["0", "0.25", "1", "2", "2.0"])
 def test_a_worker_gets_a_share_of_a_gpu_or_whole_ones(gpus: str) -> None:
     assert read_spec(HEAD + TAIL + f"resources: {{gpus: {gpus}}}\n").resources.gpus == float(gpus)
+
+
+@pytest.mark.parametrize("given", ["text", "values"])
+def test_a_secret_is_kept_nowhere_and_warned_of(given: str) -> None:
+    text = HEAD + TAIL + "tags: {team: vision, wandb_api_key: s3same}\n"
+    spec = read_spec(text if given == "text" else parse(text, source="t").plain())
+    assert "s3same" not in repr(spec)
+    assert spec.tags == {"team": "vision", "wandb_api_key": "(redacted)"}
+    assert spec.warnings == (
+        "tags.wandb_api_key looks like a secret: its value is not kept; take it out of the spec",
+    )
+    planned = make_plan(spec, data_root=Path("data"))
+    assert planned.warnings == spec.warnings
+    assert "s3same" not in repr(planned)
 
 
 def test_two_labels_at_fault_are_two_faults_and_not_a_third() -> None:

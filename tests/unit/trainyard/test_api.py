@@ -5,6 +5,9 @@ import pytest
 
 import trainyard as ty
 from experiments.errors import WaitTimeoutError
+from experiments.language.yaml_text import parse
+from orchestrator.database import open_store
+from tests.samples import everything_in
 from trainyard.api import git_commit
 
 SPEC = "name: one\nparameters: {model: mlp, lr: 0.1}\nseeds: 2\n"
@@ -60,6 +63,20 @@ def test_a_changed_spec_of_the_same_name_is_another_experiment_and_the_name_mean
 def test_plan_writes_nothing(home: Path) -> None:
     assert len(ty.plan(SPEC).trials) == 2
     assert not home.exists()
+
+
+@pytest.mark.parametrize("given", ["text", "values"])
+def test_a_secret_never_reaches_the_store(home: Path, given: str) -> None:
+    text = SPEC + "tags: {team: vision, api_key: s3same}  # mine\n"
+    done = ty.submit(text if given == "text" else parse(text, source="t").plain())
+    engine = open_store(f"sqlite:///{home / 'trainyard.db'}", create=False)
+    kept = everything_in(engine)
+    engine.dispose()
+    assert "s3same" not in repr(kept)
+    (row,) = kept["experiment"]
+    assert done.experiment_id in row
+    assert ("api_key: (redacted)}  # mine" in repr(row)) == (given == "text")
+    assert all("s3same" not in path.read_text(errors="replace") for path in home.glob("*.db*"))
 
 
 def test_wait_ends_when_its_time_is_up(home: Path) -> None:

@@ -62,6 +62,15 @@ def test_optimizers_say_which_hyperparameters_are_theirs(
     assert takes["step"] == ["warmup_epochs", "step_epochs", "step_factor"]
 
 
+@pytest.mark.usefixtures("broken_package")
+def test_models_tell_of_a_package_that_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "--json"]) == 0
+    (fault,) = json.loads(capsys.readouterr().out)["plugin_faults"]
+    assert fault.startswith("the architecture 'bad_net' of an unnamed package cannot be used: ")
+    assert run(["models"]) == 0
+    assert fault in capsys.readouterr().err
+
+
 def test_data_sets_say_what_their_targets_are(capsys: pytest.CaptureFixture[str]) -> None:
     run(["datasets", "--json"])
     rows = {row["name"]: row["target"] for row in json.loads(capsys.readouterr().out)["datasets"]}

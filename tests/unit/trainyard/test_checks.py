@@ -25,6 +25,13 @@ def test_a_store_that_is_none_is_a_fault_with_a_mend(tmp_path: Path) -> None:
     assert store.mend
 
 
+@pytest.mark.usefixtures("broken_package")
+def test_a_package_whose_model_cannot_be_used_is_a_fault_with_a_mend(tmp_path: Path) -> None:
+    check = checks(tmp_path)["package's model"]
+    assert (check.ok, bool(check.mend)) == (False, True)
+    assert "bad_net" in check.found
+
+
 def test_a_home_that_is_a_file_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     assert not checks(tmp_path / "home")["home"].ok

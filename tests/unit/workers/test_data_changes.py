@@ -118,3 +118,15 @@ def test_noise_is_fixed_and_differs_between_splits_and_sets() -> None:
     assert np.array_equal(train, noise({"noise": 0.1})[0])
     assert not np.array_equal(train, test)
     assert not np.array_equal(train, noise({"noise": 0.1001})[0])
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (7, 20), (13, 14, 49)])
+def test_noise_is_that_of_the_example_however_the_set_comes(cuts: tuple[int, ...]) -> None:
+    plain = {"noise": 0.1, "classes": ["2", "0"]}
+    base = facts("fake", FAKE, root=NOWHERE)
+    known = facts("fake", FAKE, root=NOWHERE, changes=plain)
+    targets = read("fake", FAKE).train.targets
+    images = whole(read("fake", FAKE).train)
+    cut = RawSplit(np.split(images, cuts), targets)
+    data = changed(RawData(cut, cut), read_changes(plain), base=base, known=known)
+    assert np.array_equal(whole(data.train), whole(apply("fake", FAKE, plain)))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from experiments.compatibility import LOSSES
+from experiments.planning.cost import evaluation_batch
 from experiments.records import TrialConfig
 from workers import evaluation
 from workers.batches import standardise
@@ -35,7 +36,7 @@ def test_scores_are_the_means_over_all_images_whatever_the_batch(
     name: str,
     batch: int,
 ) -> None:
-    monkeypatch.setattr(evaluation, "_batch_size", lambda _: batch)
+    monkeypatch.setattr(evaluation, "evaluation_batch", lambda _: batch)
     criterion = Criterion(make_config(loss=name), digits)
     score = evaluate(network, digits.test, digits, criterion)
     with torch.no_grad():
@@ -61,4 +62,4 @@ def test_evaluation_changes_nothing_in_the_network(
     ("shape", "size"), [((1, 8, 8), 1024), ((1, 28, 28), 334), ((3, 224, 224), 16)]
 )
 def test_large_images_come_in_small_batches(shape: tuple[int, int, int], size: int) -> None:
-    assert evaluation._batch_size(shape) == size
+    assert evaluation_batch(shape) == size

@@ -1,6 +1,7 @@
 """The engine against problems whose solution is known: by closed form, by rule, by others."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,26 +80,32 @@ def test_linear_regression_finds_the_least_squares(
 
 
 @pytest.fixture
-def perceptron(stage_set: Stage, make_task_config: MakeConfig) -> tuple[TrialConfig, StagedData]:
-    """A single sign unit on separable images, trained one image at a time."""
-    data_config, data = stage_set("separable", examples=120)
-    config = make_task_config(
-        "binary",
-        data_config,
-        (1, 20, 20),
-        layers=["flatten", {"linear": 1}],
-        loss="perceptron",
-        optimizer=OptimizerConfig("sgd", 0.1, momentum=0.0),
-        epochs=20,
-        batch_size=1,
-    )
-    return config, data
+def make_perceptron(
+    stage_set: Stage, make_task_config: MakeConfig
+) -> Callable[..., tuple[TrialConfig, StagedData]]:
+    """Make a sign unit behind the given layers, for separable images, one at a time."""
+
+    def make(*before: Any) -> tuple[TrialConfig, StagedData]:
+        data_config, data = stage_set("separable", examples=120)
+        config = make_task_config(
+            "binary",
+            data_config,
+            (1, 20, 20),
+            layers=["flatten", *before, {"linear": 1}],
+            loss="perceptron",
+            optimizer=OptimizerConfig("sgd", 0.1, momentum=0.0),
+            epochs=20,
+            batch_size=1,
+        )
+        return config, data
+
+    return make
 
 
 def test_sgd_on_the_perceptron_loss_is_rosenblatts_rule(
-    perceptron: tuple[TrialConfig, StagedData],
+    make_perceptron: Callable[..., tuple[TrialConfig, StagedData]],
 ) -> None:
-    config, data = perceptron
+    config, data = make_perceptron()
     learner = Learner(config, data, device=CPU)
     weights = last_layer(learner)
     images, classes = training_split(data)
@@ -114,11 +121,18 @@ def test_sgd_on_the_perceptron_loss_is_rosenblatts_rule(
     assert 10 < num_wrong < len(images)
 
 
+# systems.md: Rosenblatt's perceptron learns its response unit alone, on fixed random units.
+@pytest.mark.parametrize("before", [[], [{"associative_units": 512}]], ids=["sensors", "units"])
 def test_the_perceptron_separates_what_can_be_separated(
-    perceptron: tuple[TrialConfig, StagedData],
+    make_perceptron: Callable[..., tuple[TrialConfig, StagedData]], before: list[Any]
 ) -> None:
-    learner = trained(*perceptron)
+    config, data = make_perceptron(*before)
+    fixed = Learner(config, data, device=CPU).module.state_dict() if before else {}
+    learner = trained(config, data)
     images, classes = training_split(learner.data)
     with torch.no_grad():
         answers = learner.module(images.view(-1, 1, 20, 20))[:, 0] > 0
     assert (answers != (classes == 1)).sum().item() == 0
+    if before:
+        assert torch.equal(learner.module.state_dict()["1.weight"], fixed["1.weight"])
+        assert [name for name, _ in learner.module.named_parameters()] == ["2.weight", "2.bias"]

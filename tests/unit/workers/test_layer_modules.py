@@ -7,8 +7,17 @@ from torch import nn
 from torch.nn import functional
 
 from experiments.architectures.architecture import Architecture
+from experiments.architectures.blocks import Patches
 from experiments.architectures.geometry import Shape, Size
-from experiments.architectures.layers import Activation, Dropout, Layer, Linear
+from experiments.architectures.layers import (
+    Activation,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    Reshape,
+)
 from experiments.architectures.unit_layers import AssociativeUnits, Maxout
 from experiments.architectures.upsampling_layers import ConvTranspose2d, Upsample
 from experiments.architectures.window_layers import Conv2d, LocallyConnected2d
@@ -70,6 +79,34 @@ def test_step_is_one_from_zero_on_and_sends_no_gradient() -> None:
     assert outputs.tolist() == [-1.0, -1.0, 1.0, 1.0, 1.0, 1.0]
     (gradient,) = torch.autograd.grad(outputs.sum(), inputs)
     assert not gradient.any()
+
+
+def test_step_does_not_hide_that_training_has_diverged() -> None:
+    for module in (Step(), made((2,), AssociativeUnits(3))):
+        assert module(torch.full((1, 2), torch.nan, dtype=torch.float64)).isnan().all()
+
+
+# Torch's batch norm misreads the strides that some layers' outputs have for a batch of one.
+@pytest.mark.parametrize("num_images", [1, 2])
+@pytest.mark.parametrize(
+    "stack",
+    [
+        (LocallyConnected2d(2, (2, 2)),),
+        (LocallyConnected2d(3, (2, 1), stride=(1, 2), bias=False),),
+        (Patches((2, 2), (1, 1), (Flatten(), Linear(2))),),
+        (Patches((2, 3), (2, 1), (Conv2d(2, (2, 3)),)),),
+        (Upsample((2, 1), "bilinear"),),
+        (Flatten(), Maxout(8), Reshape((2, 2, 2))),
+    ],
+    ids=str,
+)
+def test_gradient_through_batch_norm_is_that_of_finite_differences(
+    stack: tuple[Layer, ...], num_images: int
+) -> None:
+    module = made((3, 3, 4), *stack, BatchNorm()).train()
+    images = normal(num_images, 3, 3, 4).requires_grad_()
+    weights = normal(*module(images).shape)
+    assert torch.autograd.gradcheck(lambda x: (module(x).pow(3) * weights).sum(), images)
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])

@@ -191,7 +191,7 @@ def trained(make_config: MakeConfig, digits: StagedData, tmp_path: Path) -> Init
     """A trained network whose inputs had a scale of their own; two layers are taken over."""
     learner = Learner(make_config(layers=NO_DROPOUT, seed=5), digits, device=CPU)
     train(learner, 1)
-    statistics = {"mean": [1.0], "std": [2.0]}
+    statistics = {"mean": [1.0], "std": [2.0], "full_scale": 32}
     saved = checkpoints.save(
         tmp_path / "best.pt", learner.module.state_dict(), epoch=1, step=6, **statistics
     )
@@ -209,8 +209,34 @@ def test_frozen_layers_keep_their_weights_and_the_others_learn(
     assert torch.equal(after["1.weight"], source["1.weight"])
     assert not torch.equal(after["3.weight"], before["3.weight"])
     assert not torch.equal(before["3.weight"], source["3.weight"])
-    assert (learner.data.mean.tolist(), learner.data.std.tolist()) == ([1.0], [2.0])
-    assert digits.mean.tolist() != [1.0]
+    assert (learner.data.mean.tolist(), learner.data.std.tolist()) == ([0.5], [1.0])
+    assert digits.full_scale == 16
+
+
+def test_frozen_layers_stay_byte_identical_whatever_trains_the_others(
+    make_config: MakeConfig, digits: StagedData, tmp_path: Path
+) -> None:
+    convolution = {"out_channels": 4, "kernel_size": 3}
+    layers = [{"conv2d": convolution}, "batch_norm", "relu", "flatten", {"linear": 10}]
+    optimizer = OptimizerConfig("adamw", 0.01, weight_decay=0.1)
+    source = Learner(make_config(layers=layers, seed=5), digits, device=CPU)
+    train(source, 1)
+    learned = source.copy_weights()
+    saved = checkpoints.save(
+        tmp_path / "best.pt", learned, epoch=1, step=6, mean=[1.0], std=[2.0], full_scale=16
+    )
+    init = InitConfig("t", saved.sha256, str(saved.path), num_layers=4, num_frozen=4)
+    config = make_config(layers=layers, optimizer=optimizer, init=init)
+    learner = Learner(config, digits, device=CPU)
+    own = learner.copy_weights()
+    for epoch in (1, 2):
+        train(learner, epoch)
+        learner.evaluate("val")
+    after = learner.copy_weights()
+    taken = {name for name in after if not name.startswith("4.")}
+    assert {name for name in taken if not torch.equal(after[name], learned[name])} == set()
+    assert {"0.weight", "1.weight", "1.running_mean", "1.num_batches_tracked"} <= taken
+    assert not any(torch.equal(after[name], own[name]) for name in after if name not in taken)
 
 
 def test_a_network_may_have_nothing_to_learn(

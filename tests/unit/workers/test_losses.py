@@ -149,3 +149,17 @@ def test_output_activations_equal_their_formulas(output: str) -> None:
     z = np.random.default_rng(1).normal(size=(4, 3, 2, 2))
     found = activate(torch.from_numpy(z), output).numpy()
     np.testing.assert_allclose(found, activated(z, output), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "kullback_leibler_divergence"])
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_a_mean_over_pixels_is_added_up_in_a_fixed_order(name: str, output: str) -> None:
+    # nll_loss2d adds its own mean up by atomic operations on a GPU; without one it does not.
+    outputs = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    loss = build_loss(name, output_activation=output)(outputs, torch.zeros(2, 4, 4).long())
+    node, found = loss.grad_fn, []
+    while node is not None:
+        if node.name() == "NllLoss2DBackward0":
+            found.append(node._saved_reduction)  # type: ignore[attr-defined]
+        node = next((before for before, _ in node.next_functions), None)
+    assert found == [0]  # of torch's numbers: none; 1 is the mean

@@ -111,6 +111,13 @@ def test_targets_that_never_change_leave_nothing_to_explain() -> None:
     assert counted(tally, outputs[:, 1:], targets[:, 1:]).metrics()["r2"] == 0.0
 
 
+def test_errors_whose_squares_are_too_large_for_float32_are_measured() -> None:
+    targets = torch.tensor([[0.0], [2e25]])
+    tally = ValueTally(1, output_activation="linear", device=CPU)
+    found = counted(tally, torch.full((2, 1), 1e25), targets).metrics()
+    assert found == pytest.approx({"psnr": -500, "rmse": 1e25, "mae": 1e25, "r2": 0.0}, rel=1e-6)
+
+
 @pytest.mark.parametrize("output", ["linear", "sigmoid"])
 def test_metrics_of_images_equal_their_formulas(output: str) -> None:
     targets = torch.from_numpy(RANDOM.uniform(size=(9, 2, 4, 4)))

@@ -222,6 +222,36 @@ def test_multiply_adds_are_what_torch_counts(
     assert 2 * architecture.multiply_adds == counter.get_total_flops()
 
 
+# All of these are linear, so torch keeps what goes into them: here the layer's output, which
+# the last convolution takes, and what the layer itself copies, but not the images.
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LocallyConnected2d(4, (5, 5)),
+        Patches((5, 4), (1, 2), (Flatten(), Linear(3))),
+        Upsample((3, 2), "bilinear"),
+        Conv2d(4, (3, 3)),
+    ],
+    ids=lambda layer: layer.kind,
+)
+def test_activation_bytes_are_what_torch_keeps_for_the_backward_pass(layer: Layer) -> None:
+    architecture = single((2, 12, 12), layer, Conv2d(3, (1, 1)))
+    module, images = build_module(architecture, generator=seeded()), torch.ones(8, 2, 12, 12)
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        outputs = module(images)
+    for other in (images, outputs, *module.parameters()):
+        kept.pop(other.untyped_storage().data_ptr(), None)
+    planned = 8 * sum(row.activation_bytes for row in architecture.trace()[:-1])
+    assert 0.85 * planned < sum(kept.values()) <= 1.02 * planned
+
+
 @pytest.mark.parametrize("architecture", NETWORKS, ids=name)
 def test_records_rebuilt_from_data_make_the_same_module(architecture: Architecture) -> None:
     again = module_without_storage(Architecture.from_data(architecture.to_data()))
@@ -489,7 +519,8 @@ def test_every_layer_record_has_a_module() -> None:
     }
     fallback = modules._module.dispatch(object)
     assert {AdaptiveAvgPool2d, Patches, Concat} <= records
-    assert not {record for record in records if modules._module.dispatch(record) is fallback}
+    others = {record for record in records if modules._module.dispatch(record) is fallback}
+    assert others == {Patches, Residual}  # these are made of the modules of their layers
 
 
 def test_every_new_kind_of_layer_draws_from_the_generator_in_its_turn() -> None:

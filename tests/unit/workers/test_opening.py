@@ -8,7 +8,7 @@ import torch
 
 from experiments.data.datasets import facts
 from experiments.records import DataConfig
-from workers.datasets import opening
+from workers.datasets import opening, staged_files
 from workers.datasets.staged import StagedData
 from workers.staging import stage, staged_folder
 
@@ -100,3 +100,23 @@ def test_other_units_than_the_statistics_of_the_training_split(
     np.testing.assert_allclose(data.mean.numpy(), mean, rtol=1e-6)
     np.testing.assert_allclose(data.std.numpy(), std, rtol=1e-6)
     assert data.train.inputs.dtype == (torch.float32 if name == "sunshine" else torch.uint8)
+
+
+def test_contents_are_checked_once_for_all_views_of_a_set(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[Path] = []
+
+    def open_arrays(folder: Path) -> dict[str, Any]:
+        checked.append(folder)
+        return staged_files.open_arrays(folder)
+
+    monkeypatch.setattr(opening, "open_arrays", open_arrays)
+    opening._arrays.cache_clear()
+    opening._open.cache_clear()
+    shares = [0.1 * number for number in range(1, 8)]
+    noisy = [opened("fake", root, FAKE, label_noise=share) for share in shares]
+    clean = opened("fake", root, FAKE)
+    assert len(checked) == 1
+    assert clean.train.targets.tolist() == [number % 5 for number in range(400)]
+    assert all(data.train.inputs.data_ptr() == clean.train.inputs.data_ptr() for data in noisy)

@@ -14,6 +14,7 @@ from experiments.data.generated_sets import FakeOptions
 from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
 from experiments.records import DataConfig
 from workers import staging
+from workers.datasets import fake
 from workers.datasets.fake import make_fake
 from workers.datasets.makers import MAKERS
 from workers.staging import is_staged, main, prepare, stage, staged_folder
@@ -92,6 +93,7 @@ def test_a_changed_set_is_the_same_from_raw_and_from_staged_data(
     config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = changed(config, classes=["0", "3"], noise=0.2)
+    monkeypatch.setattr(fake, "_BLOCK_BYTES", 24 * 7)  # staged ones come in one piece
     from_raw = stage(other, root=tmp_path / "raw")
     stage(config, root=tmp_path / "staged")
     monkeypatch.delitem(MAKERS, "fake")

@@ -74,6 +74,20 @@ def test_measure_counts_the_activations_of_all_layers() -> None:
     assert 4 * found.num_activations == sum(row.activation_bytes for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "single"),
+    [("resnet18", 32, True), ("resnet18", 64, False), ("vgg11", 32, False)],
+)
+def test_measure_finds_batch_norms_that_one_image_cannot_feed(
+    name: str, side: int, single: bool
+) -> None:
+    assert measure(name, (3, side, side), 10).norms_single_values == single
+    images = torch.zeros(1, 3, side, side)
+    if single:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            module(name, generator=seeded()).train()(images)
+
+
 def test_measure_follows_the_number_of_outputs_and_takes_grey_images() -> None:
     whole = measure("resnet18", (3, 32, 32), 1000).parameters
     assert measure("resnet18", (1, 32, 32), 10).parameters == whole - 990 * 513

@@ -481,6 +481,7 @@ def test_a_checkpoint_knows_its_trial(
     saved = [e for e in recorder.events if isinstance(e, CheckpointSaved)][-1]
     contents = load(Path(saved.path), sha256=saved.sha256)
     assert TrialConfig.from_data(json.loads(contents["config"])) == config
+    assert contents["full_scale"] == 16
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_no_trial(

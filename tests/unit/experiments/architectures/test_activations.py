@@ -4,6 +4,7 @@ import pytest
 
 from experiments.architectures.activations import (
     ACTIVATIONS,
+    ALPHA,
     FUNCTION,
     HIDDEN_ACTIVATIONS,
     HIDDEN_FUNCTION,
@@ -43,6 +44,11 @@ def test_what_is_no_hidden_activation_is_refused_with_the_reason(name: Any, why:
 def test_softmax_is_a_layer_s_function_and_maxout_is_not() -> None:
     assert read(FUNCTION, "softmax") == ("softmax", "")
     assert read(FUNCTION, "maxout") == (INVALID, NOT_HIDDEN["maxout"])
+
+
+def test_alpha_has_a_limit_far_beyond_use() -> None:
+    assert read(ALPHA, 1e4) == (1e4, "")
+    assert read(ALPHA, 1e300) == (INVALID, "must be a finite number >= 0 and <= 10000, got 1e+300")
 
 
 def test_step_alone_has_no_gradient() -> None:

@@ -13,6 +13,7 @@ from experiments.architectures.layers import (
     BatchNorm,
     Dropout,
     Flatten,
+    Layer,
     Linear,
     Reshape,
 )
@@ -163,7 +164,7 @@ def test_rows_inside_patches_are_of_one_patch_and_count_for_all() -> None:
     assert (local.input_shape, local.output_shape) == ((4, 5, 5), (6, 3, 3))
     assert local.parameters == 6 * 9 * 4 * 9
     assert local.multiply_adds == places * local.parameters
-    assert local.activation_bytes == places * 4 * 54
+    assert local.activation_bytes == places * 4 * (54 + 9 * 36)
     assert [row.depth for row in rows.values()][1:4] == [1, 2, 1]
     assert (rows["1"].parameters, rows["1"].output_shape) == (0, (7, 6, 8))
     # The layer before has seen a border of one pixel more; a patch is seen whole.
@@ -236,6 +237,25 @@ def test_unknown_tap_names_the_layer() -> None:
 def test_tap_inside_a_block_names_the_branch() -> None:
     with pytest.raises(ShapeError, match=r"layer 0\.body\.0: tap a stands inside a block"):
         Architecture("deep", (1, 8, 8), (Residual((Tap("a"),)),)).trace()
+
+
+@pytest.mark.parametrize(
+    ("layers", "path"),
+    [
+        ((Flatten(), Conv2d(2, (3, 3))), "1"),
+        ((Residual((Flatten(), Conv2d(2, (3, 3)))),), "0.body.1"),
+        ((Residual((Conv2d(2, (3, 3)),)),), "0"),
+        ((Flatten(), Patches((2, 2), (1, 1), (Flatten(),))), "1"),
+        ((Patches((2, 2), (1, 1), (Conv2d(2, (3, 3)),)),), "0.layers.0"),
+        ((Flatten(), Add(("b",))), "1"),
+    ],
+    ids=str,
+)
+def test_misfit_knows_its_place(layers: tuple[Layer, ...], path: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        Architecture("misfit", (1, 8, 8), layers).trace()
+    assert caught.value.path == path
+    assert pickle.loads(pickle.dumps(caught.value)).path == path
 
 
 @NETWORKS

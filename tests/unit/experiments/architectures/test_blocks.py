@@ -2,7 +2,9 @@ import pytest
 
 from experiments.architectures.blocks import Patches, Residual
 from experiments.architectures.geometry import ShapeError
-from experiments.architectures.layers import Activation, BatchNorm, Flatten, Linear
+from experiments.architectures.layers import Activation, BatchNorm, Flatten, Layer, Linear
+from experiments.architectures.trace import trace
+from experiments.architectures.unit_layers import AssociativeUnits
 from experiments.architectures.window_layers import Conv2d, MaxPool2d
 
 SCORES = Patches((5, 3), (2, 1), (Conv2d(6, (3, 3)), Flatten(), Linear(4)))
@@ -40,7 +42,24 @@ def test_patches_count_parameters_once_and_products_for_every_patch() -> None:
     assert measure.output_shape == (4, 3, 5)
     assert measure.parameters == (9 * 2 + 1) * 6 + (6 * 3 + 1) * 4
     assert measure.multiply_adds == places * (9 * 2 * 6 * 3 + 18 * 4)
-    assert measure.activation_bytes == 4 * places * (18 + 4 + 4)
+    assert measure.activation_bytes == 4 * places * (2 * 5 * 3 + 18 + 4 + 4)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Residual((SCORES, Residual((BatchNorm(),))), (SCORES,)),
+        Patches((5, 3), (2, 1), (Residual((Conv2d(2, (1, 1)),)), Flatten(), AssociativeUnits(4))),
+    ],
+    ids=["residual", "patches"],
+)
+def test_block_is_the_sum_of_its_rows(block: Layer) -> None:
+    measure, rows = block.measure((2, 9, 7)), trace([block], (2, 9, 7))
+    assert len(rows) > 4
+    assert rows[-1].output_shape == measure.output_shape
+    for count in ("parameters", "fixed_numbers", "multiply_adds", "activation_bytes"):
+        assert getattr(measure, count) == sum(getattr(row, count) for row in rows)
+    assert measure.parameters + measure.fixed_numbers > 0
 
 
 def test_patches_lose_the_border_that_their_stride_does_not_reach() -> None:

@@ -3,7 +3,16 @@ from collections.abc import Sequence
 import pytest
 
 from experiments.architectures.geometry import Shape, ShapeError
-from experiments.architectures.joins import Add, Concat, From, Join, Tap, graph_faults
+from experiments.architectures.joins import (
+    Add,
+    Concat,
+    From,
+    Join,
+    Tap,
+    graph_faults,
+    rename_taps,
+    unused_taps,
+)
 from experiments.architectures.layers import Flatten, Layer
 
 
@@ -61,13 +70,6 @@ def test_tap_named_twice_in_one_join_is_refused() -> None:
             [(1, "the tap 'a' exists already; each needs its own name")],
         ),
         (
-            [Tap("b"), Tap("a"), Flatten()],
-            [
-                (0, "nothing uses the tap 'b'; take it out, or name it further on"),
-                (1, "nothing uses the tap 'a'; take it out, or name it further on"),
-            ],
-        ),
-        (
             [Tap("a"), Flatten(), From("a")],
             [(2, "the signal before it is lost; give it a tap, and join it further on")],
         ),
@@ -77,6 +79,21 @@ def test_faults_of_a_graph_are_found(
     layers: Sequence[Layer], faults: list[tuple[int, str]]
 ) -> None:
     assert list(graph_faults(layers)) == faults
+
+
+def test_taps_that_nothing_reads_are_found() -> None:
+    layers = [Tap("b"), Tap("c"), Tap("a"), Flatten(), Add(("c",))]
+    assert list(unused_taps(layers)) == [
+        (0, "nothing uses the tap 'b'; take it out, or name it further on"),
+        (2, "nothing uses the tap 'a'; take it out, or name it further on"),
+    ]
+
+
+def test_taps_get_their_new_names_wherever_they_are_read() -> None:
+    layers = [Tap("a"), Tap("b"), From("a"), Add(("b",)), Concat(("a", "b")), Flatten()]
+    assert rename_taps(layers, {"a": "c", "d": "e"}) == (
+        *(Tap("c"), Tap("b"), From("c"), Add(("b",)), Concat(("c", "b")), Flatten()),
+    )
 
 
 @pytest.mark.parametrize("layer", [Tap("a"), From("a"), Add(("a",)), Concat(("a",))])

@@ -169,7 +169,10 @@ FAULTS = [
     ("- activation: rleu", "must be one of relu, leaky_relu"),
     ("- activation: {name: relu, alpha: 0.2}", "relu has no alpha, got alpha=0.2"),
     ("- relu: 0.2", "1:9: layers[0].relu: takes no options, got 0.2"),
-    ("- leaky_relu: -1", "1:15: layers[0].leaky_relu: must be a finite number >= 0, got -1"),
+    (
+        "- leaky_relu: -1",
+        "1:15: layers[0].leaky_relu: must be a finite number >= 0 and <= 10000, got -1",
+    ),
     ("- flatten: 2", "1:12: layers[0].flatten: takes no options, got 2"),
     ("- linear", "1:3: layers[0]: linear needs out_features"),
     ("- conv2d:", "1:3: layers[0]: conv2d needs out_channels and kernel_size"),

@@ -20,7 +20,7 @@ def test_maxout_keeps_its_pieces_for_the_gradient() -> None:
 def test_associative_units_learn_nothing() -> None:
     measure = AssociativeUnits(512).measure((400,))
     assert (measure.output_shape, measure.parameters) == ((512,), 0)
-    assert measure.multiply_adds == 512 * 400
+    assert measure.multiply_adds == measure.fixed_numbers == 512 * 400
 
 
 @pytest.mark.parametrize("layer", [Maxout(4), AssociativeUnits(4)], ids=["maxout", "units"])

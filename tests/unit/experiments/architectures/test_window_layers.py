@@ -129,6 +129,24 @@ def test_adaptive_pooling_spreads_its_windows(
     assert measure.window.kernel == kernel
 
 
+def test_adaptive_pooling_loses_no_border() -> None:
+    measure = AdaptiveAvgPool2d((3, 2)).measure((8, 7, 5))
+    assert measure.window.lost_border((7, 5)) == (0, 0)
+
+
+@pytest.mark.parametrize("parts", range(1, 14))
+def test_adaptive_pooling_knows_its_largest_window(parts: int) -> None:
+    for length in range(1, 30):
+        ends = [(i * length // parts, -(-(i + 1) * length // parts)) for i in range(parts)]
+        kernel = AdaptiveAvgPool2d((parts, 1)).measure((1, length, 1)).window.kernel
+        assert kernel == (max(end - start for start, end in ends), 1)
+
+
+def test_locally_connected_layer_keeps_the_inputs_of_every_place() -> None:
+    measure = LocallyConnected2d(4, (5, 5)).measure((3, 28, 28))
+    assert measure.activation_bytes == 4 * 24 * 24 * (3 * 25 + 4)
+
+
 def test_text_names_what_is_not_the_default() -> None:
     layer = Conv2d(16, (3, 3), stride=(2, 2), padding=(1, 1), dilation=(2, 1), groups=2)
     assert layer.text == "conv2d 16 3x3, stride 2x2, padding 1x1, dilation 2x1, groups 2"

@@ -5,6 +5,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from experiments.architectures.architecture import Architecture
 from experiments.architectures.geometry import Shape, ShapeError
 from experiments.architectures.layer_language import layer_definitions
 from experiments.architectures.layers import Activation, Dropout, Linear
@@ -367,7 +368,7 @@ def test_network_of_torchvision_is_one_layer_with_what_was_measured() -> None:
 
     def measure(name: str, input_shape: Shape, outputs: int) -> TorchvisionFigures:
         asked.append((name, input_shape, outputs))
-        return TorchvisionFigures(11_181_642, 34_240_256, 500_000)
+        return TorchvisionFigures(11_181_642, 34_240_256, 500_000, norms_single_values=True)
 
     network = build(
         choose({"name": "torchvision/resnet18", "weights": "IMAGENET1K_V1"}),
@@ -377,8 +378,15 @@ def test_network_of_torchvision_is_one_layer_with_what_was_measured() -> None:
     )
     (layer,) = network.layers
     assert layer == TorchvisionNetwork(
-        "resnet18", 10, 11_181_642, 34_240_256, 500_000, weights="IMAGENET1K_V1"
+        "resnet18",
+        10,
+        11_181_642,
+        34_240_256,
+        500_000,
+        weights="IMAGENET1K_V1",
+        norms_single_values=True,
     )
+    assert Architecture.from_data(network.to_data()) == network
     assert asked == [("resnet18", (1, 28, 28), 10)]
     assert (network.parameters, network.multiply_adds) == (11_181_642, 34_240_256)
     assert (network.output_shape, network.receptive_field) == ((10,), (28, 28))

@@ -9,6 +9,9 @@ from experiments.data.datasets import facts
 from experiments.data.image_folder import confined, list_images
 from experiments.errors import DatasetError
 
+HALF_A_HEADER = bytes.fromhex("89504e470d0a1a0a 0000000d49484452 00000006")
+"""A PNG's signature, and its first chunk as far as the width."""
+
 
 def make_folder(root: Path, *, colours: tuple[int, ...] = (10, 200), size: int = 6) -> Path:
     """Write photos/{train,test}/{bike,car}/N.png, two images a class, grey ones."""
@@ -188,9 +191,13 @@ def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
         confined("a" * 900, root=tmp_path)
 
 
-def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path)
-    for path in (folder / "train").rglob("*.png"):
-        path.write_bytes(b"not an image")
-    with pytest.raises(DatasetError, match="cannot be read as an image"):
-        facts("image_folder", {"path": "photos"}, root=tmp_path)
+@pytest.mark.parametrize("image_size", [None, [4, 4]])
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("content", [b"", b"not an image", HALF_A_HEADER])
+def test_a_broken_file_is_named_beforehand(
+    tmp_path: Path, content: bytes, split: str, image_size: list[int] | None
+) -> None:
+    broken = make_folder(tmp_path) / split / "car" / "1.png"
+    broken.write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"{broken} cannot be read as an image"):
+        digest(tmp_path, image_size)

@@ -56,7 +56,7 @@ def test_workers_share_the_trials_as_they_become_free(
     assert guess.learned_from == 6
 
 
-def test_a_worker_holds_its_trial_beside_the_smallest_rest_of_any_peak(
+def test_a_worker_holds_its_trial_beside_the_smaller_rests_of_peaks(
     trials: tuple[Trial, ...],
 ) -> None:
     mlp, softmax = trials[0].work, trials[-1].work
@@ -69,6 +69,16 @@ def test_a_worker_holds_its_trial_beside_the_smallest_rest_of_any_peak(
     guess = estimate(trials, samples, num_workers=1)
     assert guess.peak_memory_bytes == mlp.memory_bytes + 500
     assert base_memory_bytes(samples[2:]) is None
+
+
+def test_trials_whose_arithmetic_says_too_much_do_not_hide_what_a_process_holds(
+    trials: tuple[Trial, ...],
+) -> None:
+    work = trials[0].work
+    rests = [-9000, 0, 10, 500, 501, 502, 503, 900, 901, 902]
+    samples = [CostSample(work, 1.0, work.memory_bytes + rest) for rest in rests]
+    assert base_memory_bytes(samples) == 500
+    assert base_memory_bytes(samples[:2]) is None
 
 
 @pytest.mark.parametrize(

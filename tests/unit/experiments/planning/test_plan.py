@@ -165,8 +165,8 @@ def test_params_are_what_applies_as_scalars() -> None:
         (
             "name: t\nparameters: {lr: 1, model: {name: own, layers: [flatten, {linear: 3}]}}\n",
             (
-                "spec:2:28: parameters.model: on digits: own ends in 3 where the task needs 10; "
-                "end it with flatten and linear: classes"
+                "spec:2:58: parameters.model.layers[1]: on digits: own ends in 3 where the "
+                "task needs 10; end it with flatten and linear: classes"
             ),
         ),
         (
@@ -288,14 +288,13 @@ def test_a_plan_counts_the_images_that_a_limit_leaves() -> None:
 
 def test_memory_grows_with_the_batch() -> None:
     def memory(batch_size: int) -> int:
-        text = (
-            f"name: t\ndefaults: {{batch_size: {batch_size}}}\nparameters: {{model: mlp, lr: 1}}\n"
-        )
+        text = f"name: t\nparameters: {{model: mlp, lr: 1, batch_size: {batch_size}}}\n"
         return plan(text).estimate.peak_memory_bytes
 
     # Outputs of linear, relu and linear (flatten makes no new ones); the largest twice more,
-    # as a gradient and what it is made of: 4 bytes each.
-    assert memory(65) - memory(64) == 4 * (128 + 128 + 10 + 2 * 128)
+    # as a gradient and what it is made of: 4 bytes each. With less than these batches the 360
+    # examples of an evaluation would take more.
+    assert memory(401) - memory(400) == 4 * (128 + 128 + 10 + 2 * 128)
 
 
 class Knows:
@@ -381,6 +380,9 @@ SOURCE = SourceNetwork(
     sha256="a" * 64,
     path="/home/best-0003.pt",
 )
+ENDS_IN_TEN = Architecture.from_data(
+    {"name": "pre", "input_shape": [1, 8, 8], "layers": ["flatten", {"linear": 10}]}
+)
 TRANSFER = (
     "name: t\ndefaults: {lr: 0.1, model: softmax_regression}\n"
     "parameters: {init: [none, {from: pretrain}, {from: pretrain, freeze: none}]}\n"
@@ -429,6 +431,14 @@ def test_the_weights_decide_and_not_what_they_are_called_or_where_they_lie() -> 
         ("{from: x}", None, "'x' is neither an experiment nor a trial"),
         ("{from: x, freeze: 9}", SOURCE, "on digits: freeze: 9 names no layer"),
         (
+            "{from: x, layers: last}",
+            replace(SOURCE, architecture=ENDS_IN_TEN),
+            (
+                "own on x layers=last has nothing to learn: all its weights are frozen; freeze "
+                "fewer layers, or put weights on top"
+            ),
+        ),
+        (
             "{from: x}",
             replace(SOURCE, architecture=replace(SOURCE.architecture, input_shape=(1, 28, 28))),
             "abcd-0007 learned on inputs of 1x28x28, this data has 1x8x8",
@@ -438,9 +448,10 @@ def test_the_weights_decide_and_not_what_they_are_called_or_where_they_lie() -> 
 def test_what_a_trained_network_cannot_do_is_a_fault_of_init(
     given: str, source: SourceNetwork | None, message: str
 ) -> None:
-    text = f"name: t\ndefaults: {{lr: 1, model: mlp, init: {given}}}\n"
+    model = "{name: own, layers: [relu]}" if "last" in given else "mlp"
+    text = f"name: t\ndefaults: {{init: {given}, lr: 1, model: {model}}}\n"
     (fault,) = faults(text, knowledge=Knows(source=source))
-    assert fault.startswith("spec:2:37: defaults.init: " + message)
+    assert fault.startswith("spec:2:18: defaults.init: " + message)
 
 
 @pytest.mark.parametrize(("moves", "fault"), [(7, None), (8, "cannot move by 8 pixels")])
@@ -468,6 +479,53 @@ def test_what_is_made_of_the_data_is_in_the_configuration_and_its_digest() -> No
     assert config.data.changes == {"classes": ["3", "8"]}
     assert config.architecture.output_shape == (2,)
     assert config.data.digest != plan(TWO).trials[0].config.data.digest
+
+
+def test_a_limit_above_the_examples_there_are_is_none() -> None:
+    keys = [t.content_key for t in plan(TWO).trials]
+    for limit in (1437, 5000):
+        text = TWO + f"data: {{name: digits, limit: {limit}}}\n"
+        assert [t.content_key for t in plan(text).trials] == keys
+
+
+def test_torchvision_where_nobody_can_measure_it_is_a_fault_of_the_model() -> None:
+    assert faults("name: t\ndefaults: {lr: 1, model: torchvision/resnet18}\n") == [
+        (
+            "spec:2:26: defaults.model: torchvision/resnet18 with 10 outputs for an input of 1x8x8 "
+            "cannot be measured here"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layers", "blamed", "path"),
+    [
+        ("[relu, {linear: 4}]", "{linear", "[1]"),
+        (
+            "[relu, {residual: {body: [relu, {linear: 4}]}}]",
+            "{linear",
+            "[1].residual.body[1]",
+        ),
+        (
+            "[{residual: {body: [relu], shortcut: [{max_pool2d: 9}]}}]",
+            "{max_pool2d",
+            "[0].residual.shortcut[0]",
+        ),
+        ("[{residual: {body: [{max_pool2d: 2}]}}]", "{residual", "[0]"),
+        (
+            "[{patches: {size: 2, layers: [relu, {linear: 1}]}}]",
+            "{linear",
+            "[0].patches.layers[1]",
+        ),
+    ],
+)
+def test_a_layer_that_does_not_fit_is_a_fault_at_its_own_place(
+    layers: str, blamed: str, path: str
+) -> None:
+    line = f"defaults: {{lr: 1, batch_size: 8, model: {{name: own, layers: {layers}}}}}"
+    (fault,) = faults(f"name: t\n{line}\n")
+    place = f"spec:2:{line.index(blamed) + 1}: defaults.model.layers{path}"
+    assert fault.startswith(f"{place}: on digits: own does not fit an input of 1x8x8: layer ")
 
 
 def test_torchvision_is_measured_by_whoever_can() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.planning.plan import make_plan
 from experiments.spec import read_spec
+from tests.fuzz.installation import KNOWLEDGE
 
 SEVENS = "{name: fake, image_shape: [1, 7, 7], classes: 4, examples: 100}"
 
@@ -106,24 +107,13 @@ def test_a_fully_connected_layer_with_nearly_all_parameters_is_told() -> None:
     assert warnings("{name: mlp, hidden: [4000]}") == []
 
 
-def test_batch_norm_with_a_batch_of_one_is_told() -> None:
-    model = written("{avg_pool2d: {kernel_size: 3, stride: 2}}", "batch_norm", *HEAD)
-    text = f"name: t\ndata: {SEVENS}\nparameters: {{lr: 1, batch_size: [1, 8], model: {model}}}\n"
-    plan = make_plan(read_spec(text), data_root=Path("data"))
-    assert list(plan.warnings) == [
-        (
-            "n, layer 1 (batch_norm): with batch_size 1 it takes mean and variance of a single "
-            "example, which says little of the data; use a larger batch"
-        )
-    ]
-
-
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
         (("{dropout: 0.5}", "{linear: 8}", "batch_norm"), True),
         (("{linear: 8}", "batch_norm", "{dropout: 0.5}"), False),
         (("{dropout: 0}", "{linear: 8}", "batch_norm"), False),
+        (("{linear: 8}", "{dropout: 0.5}", "{linear: 8}", "relu", "batch_norm"), True),
         (("{residual: {body: [{linear: 49}, {dropout: 0.5}]}}", "batch_norm"), True),
         (
             (
@@ -141,16 +131,18 @@ def test_dropout_before_batch_norm_is_told(layers: tuple[str, ...], told: bool) 
     assert ["(dropout): the batch_norm behind it" in text for text in found] == [True] * told
 
 
-def test_a_bend_at_the_networks_end_is_told() -> None:
-    bent = written("flatten", "{linear: classes}", "relu")
-    assert warnings(bent) == [
-        (
-            "n, layer 2 (relu): as the last layer it bends the outputs that cross_entropy expects "
-            "as they are, so some answers are out of reach; leave it out"
+def test_a_frozen_dropout_is_not_told_for_it_drops_nothing() -> None:
+    def told(freeze: str) -> bool:
+        text = (
+            f"name: t\ndata: {{name: fake, image_shape: [1, 8, 8], classes: 4, examples: 300}}\n"
+            f"defaults: {{lr: 0.1, init: {{from: normed, freeze: {freeze}}}, "
+            f"model: {written('{linear: 8}', 'batch_norm', '{linear: classes}')}}}\n"
         )
-    ]
-    assert warnings(bent, more=", loss: mean_squared_logarithmic_error") == []
-    assert warnings(written("flatten", "{linear: classes}", "{activation: linear}")) == []
+        plan = make_plan(read_spec(text), data_root=Path("data"), knowledge=KNOWLEDGE)
+        return any("(dropout): the batch_norm behind it" in remark for remark in plan.warnings)
+
+    assert not told("features")
+    assert told("none")
 
 
 def test_a_step_before_learned_layers_is_told_but_not_before_fixed_ones() -> None:

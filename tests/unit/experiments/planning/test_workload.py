@@ -63,14 +63,70 @@ def test_memory_holds_weights_their_training_and_a_batch_of_activations() -> Non
     assert work(network(num_frozen=2)).memory_bytes == 4 * frozen
 
 
+def test_evaluating_many_examples_may_take_more_memory_than_training_on_a_few() -> None:
+    parameters = CONV_PARAMETERS + LINEAR_PARAMETERS
+    many = network().work(
+        num_train=9000, num_val=900, num_test=5000, batch_size=1, epochs=1, optimizer="sgd"
+    )
+    assert many.memory_bytes == 4 * (3 * parameters + 1024 * 2 * CONV_OUTPUTS)
+
+
+def test_weights_that_are_never_learned_take_memory_once() -> None:
+    data = {
+        "name": "n",
+        "input_shape": [8],
+        "layers": [{"associative_units": 100}, {"linear": 1}],
+    }
+    fixed = Network.of(Architecture.from_data(data))
+    assert fixed.fixed_numbers >= 8 * 100
+    weights = fixed.fixed_numbers + 3 * fixed.parameters
+    assert work(fixed).memory_bytes == 4 * (weights + 32 * (101 + 2 * 100))
+
+
 def test_every_optimizer_is_known_by_what_it_keeps() -> None:
     assert set(OPTIMIZER_STATES) == set(OPTIMIZERS)
 
 
-@pytest.mark.parametrize(("size", "path"), [(1, "1"), (2, None)])
-def test_the_first_batch_norm_that_one_image_cannot_feed_is_named(
-    size: int, path: str | None
+TORCHVISION = {"name": "resnet18", "num_outputs": 4, "num_parameters": 9, "num_multiply_adds": 9}
+MEASURED = {"torchvision": TORCHVISION | {"num_activations": 9}}
+SINGLE = {"torchvision": MEASURED["torchvision"] | {"norms_single_values": True}}
+
+
+def patches(size: int, *layers: Any) -> dict[str, Any]:
+    return {"patches": {"size": size, "layers": [*layers]}}
+
+
+@pytest.mark.parametrize(
+    ("layers", "num_frozen", "path"),
+    [
+        (["batch_norm"], 0, None),
+        (["flatten", "batch_norm", "batch_norm"], 0, "1"),
+        (["flatten", "batch_norm", "batch_norm"], 2, "2"),
+        (["flatten", "batch_norm", "relu"], 2, None),
+        ([{"adaptive_avg_pool2d": 1}, {"residual": {"body": ["batch_norm"]}}], 0, "1.body.0"),
+        ([patches(1, "batch_norm")], 0, None),  # 4x4 patches of one pixel
+        ([patches(4, "flatten", {"linear": 2}, "batch_norm")], 0, "0.layers.2"),  # one patch
+        ([patches(3, patches(3, "flatten", {"linear": 2}, "batch_norm"))], 0, None),
+        ([patches(4, patches(4, "flatten", "batch_norm"))], 0, "0.layers.0.layers.1"),
+        ([MEASURED], 0, None),
+        ([SINGLE], 0, "0"),
+        ([SINGLE], 1, None),
+    ],
+)
+def test_the_first_trained_batch_norm_that_one_image_cannot_feed_is_named(
+    layers: list[Any], num_frozen: int, path: str | None
 ) -> None:
-    layers = ["relu", "batch_norm", "batch_norm"]
-    data = {"name": "n", "input_shape": [3, size, size], "layers": layers}
-    assert Network.of(Architecture.from_data(data)).needs_two == path
+    architecture = Architecture.from_data({"name": "n", "input_shape": [1, 4, 4], "layers": layers})
+    init = InitConfig("t", "0" * 64, "p", len(layers), num_frozen)
+    assert Network.of(architecture, init).needs_two == path
+
+
+def test_what_was_measured_of_a_network_is_no_part_of_its_identity() -> None:
+    def identity(**changes: Any) -> str:
+        layer = {"torchvision": MEASURED["torchvision"] | changes}
+        data = {"name": "n", "input_shape": [1, 4, 4], "layers": [layer]}
+        return Network.of(Architecture.from_data(data)).digest
+
+    assert identity(num_multiply_adds=10, norms_single_values=True) == identity()
+    assert identity(weights="IMAGENET1K_V1") != identity()
+    assert identity(num_outputs=5) != identity()
