@@ -68,7 +68,12 @@ class Installation:
             NotFoundError: There is none, or it has no weights; the message says which.
             StoreError: The store cannot be read.
         """
-        return self._known.source(name)
+        try:
+            known = self._known
+        except NotFoundError as error:
+            message = f"{name!r}, whose weights are wanted, is not recorded: {error}"
+            raise NotFoundError(message) from error
+        return known.source(name)
 
     def finished(self, keys: Collection[str]) -> set[str]:
         """Give those of the content keys under which a trial has succeeded."""

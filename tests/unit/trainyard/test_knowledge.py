@@ -131,3 +131,11 @@ def test_a_store_of_ten_thousand_trials_costs_a_plan_little(home: Path) -> None:
     learned_from, seconds = json.loads(ran.stdout)
     assert learned_from == 500
     assert seconds < 1.5
+
+
+@pytest.mark.usefixtures("home")
+def test_weights_of_an_experiment_that_nobody_ran_are_asked_for_by_name() -> None:
+    spec = "name: two\ndefaults: {lr: 1, model: mlp, init: {from: pretrain}}\nparameters: {}\n"
+    wanted = r"spec:2:37: defaults\.init: 'pretrain', whose weights are wanted, is not recorded: "
+    with pytest.raises(ty.SpecError, match=wanted):
+        ty.plan(spec)
