@@ -20,6 +20,9 @@ UV = $(BIN)/uv
 # Compiled now, in parallel, or every worker process would do it again: half of a cold start.
 UV_INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 
+# Compiled at set-up, too: where Python may write no bytecode, every start would do it again.
+PACKAGES = experiments workers orchestrator dashboards trainyard
+
 # A stamp says that a set of requirements is installed; it is older than what it stands
 # for as soon as the requirements or the package's own facts change.
 BOOTSTRAPPED = $(VENV)/.bootstrapped
@@ -120,6 +123,7 @@ $(RUNTIME): $(BOOTSTRAPPED) requirements/runtime.txt pyproject.toml
 	@echo 'Installing what trainyard needs (5 GB, most of it torch)'
 	@$(UV_INSTALL) -r requirements/runtime.txt
 	@$(UV_INSTALL) --no-deps --editable .
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME) requirements/development.txt
