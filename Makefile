@@ -6,6 +6,7 @@
 #   make bench          ... and the measurements of benchmarks/
 #   make check          ... format, lint, types, import directions
 #   make fuzz           ... 20,000 mutated specs, each of which must be planned or refused
+#   make chaos          ... hundreds of trials under random kills, and the long tests
 #
 # PYTHON=python3.12 make setup    builds on another Python (3.11 or newer)
 
@@ -36,16 +37,22 @@ DEMO_SPEC = experiments/recipes/quickstart.yaml
 MUTANTS ?= 20000
 SEED ?= 1
 
+# How many trials are trained under random kills, on which database (sqlite, postgresql, both),
+# and killed when: make chaos TRIALS=40 DATABASE=sqlite SEED=7
+TRIALS ?= 500
+DATABASE ?= both
+
 # Which of benchmarks/*.py to run: make bench BENCH="start_up ..."
 BENCH ?= start_up
 
-.PHONY: help setup demo test fuzz bench check format docs requirements hooks clean
+.PHONY: help setup demo test fuzz chaos bench check format docs requirements hooks clean
 
 help:
 	@echo 'make setup          install trainyard and what it needs into $(VENV)'
 	@echo 'make demo           train the quickstart experiment and rank its variants'
 	@echo 'make test           run the tests   (PYTEST_ARGS="-k queue" for some of them)'
 	@echo 'make fuzz           plan 20,000 mutated specs  (MUTANTS=1000 SEED=7 for others)'
+	@echo 'make chaos          kill everything at random  (TRIALS=40 DATABASE=sqlite SEED=7 for less)'
 	@echo 'make bench          measure, and keep the figures in benchmarks/results'
 	@echo 'make check          format, lint, types, import directions'
 	@echo 'make format         mend what ruff can mend by itself'
@@ -73,6 +80,11 @@ test: $(DEVELOPMENT)
 
 fuzz: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.fuzz.campaign --count $(MUTANTS) --seed $(SEED)
+
+# The tests that take too long for `make test`, then the figures of benchmarks/results/chaos.json.
+chaos: $(DEVELOPMENT)
+	@$(BIN)/python -m pytest -q -s -m chaos $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.chaos.campaign --trials $(TRIALS) --database $(DATABASE) --seed $(SEED)
 
 bench: $(RUNTIME)
 	@for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -17,6 +17,7 @@ _TYPES: Final = {
     "seed": "int64",
     "state": "string",
     "attempts": "int64",
+    "reused_from": "string",
     "selected_epoch": "Int64",
     "seconds": "float64",
     "peak_memory_bytes": "Int64",
@@ -28,11 +29,12 @@ _TYPES: Final = {
 def trials_frame(rows: Sequence[TrialRow], *, task: str) -> pd.DataFrame:
     """Give one row a trial, in the order of the plan.
 
-    Columns: `trial` (id), `number`, `variant`, `seed`, `state`, `attempts`, one for each
-    hyperparameter in the order of docs/spec.md (missing where it does not apply), one for
-    each of `metric_names(task)`, `selected_epoch`; `seconds`, `peak_memory_bytes` and
-    `machine` of the attempt that succeeded; `failure` (its message). All columns but the
-    hyperparameters' are always there, and always of the same type.
+    Columns: `trial` (id), `number`, `variant`, `seed`, `state`, `attempts`, `reused_from` (the
+    trial whose result this one has), one for each hyperparameter in the order of docs/spec.md
+    (missing where it does not apply), one for each of `metric_names(task)`, `selected_epoch`;
+    `seconds`, `peak_memory_bytes` and `machine` of the training that gave the result; `failure`
+    (its message). All columns but the hyperparameters' are always there, and always of the
+    same type.
     """
     columns: dict[str, list[Any]] = {
         "trial": [row.id for row in rows],
@@ -41,6 +43,7 @@ def trials_frame(rows: Sequence[TrialRow], *, task: str) -> pd.DataFrame:
         "seed": [row.seed for row in rows],
         "state": [row.state.value for row in rows],
         "attempts": [row.num_attempts for row in rows],
+        "reused_from": [row.reused_from for row in rows],
     }
     used = {name for row in rows for name in row.params}
     for name in (name for name in HYPERPARAMETERS if name in used):

@@ -10,7 +10,8 @@ def pace(overview: Overview) -> tuple[float | None, float | None]:
     """Give trials a minute of late, and the seconds left at that pace.
 
     Counted are the trials that ended within the last minutes (`RECENT_SECONDS`), so that a
-    pause of days in between does not matter. Both are None where none did.
+    pause of days in between does not matter, and not those that took a known result. Both are
+    None where none did.
     """
     started, last = overview.first_started_at, overview.last_finished_at
     if not overview.num_recent or started is None or last is None or last <= started:
@@ -19,6 +20,11 @@ def pace(overview: Overview) -> tuple[float | None, float | None]:
         return None, None
     per_second = overview.num_recent / min(last - started, RECENT_SECONDS)
     return per_second * 60.0, overview.num_open / per_second
+
+
+def paused_text(overview: Overview) -> str:
+    """Say why a paused experiment does not go on."""
+    return overview.experiment.paused_reason or "its open trials are paused one by one"
 
 
 def best_text(overview: Overview) -> str:

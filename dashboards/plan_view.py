@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from dashboards.numbers import bytes_text, value_text
-from dashboards.tables import plain_table
+from dashboards.tables import plain_table, shown
 from experiments.architectures.architecture import LayerSummary
 from experiments.architectures.geometry import Shape, shape_text
 from experiments.data.dataset_facts import MASK, VALUES, DatasetFacts
@@ -34,7 +33,7 @@ class _Line:
     text: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        text = Text.from_markup(self.text)
+        text = Text.from_markup(self.text, emoji=False)
         for number, part in enumerate(text.wrap(console, options.max_width - _INDENT)):
             word = Text.from_markup("" if number else self.word)
             part.rstrip()
@@ -46,7 +45,7 @@ def plan_view(plan: Plan, *, layers: bool) -> Iterator[RenderableType]:
     traces = {label: network.trace() for label, network in plan.architectures.items()}
     seeds = len({trial.seed for trial in plan.trials})
     yield (
-        f"[bold]{escape(plan.experiment.name)}[/bold]  {_count(len(plan.variants), 'variant')} x "
+        f"[bold]{shown(plan.experiment.name)}[/bold]  {_count(len(plan.variants), 'variant')} x "
         f"{_count(seeds, 'seed')} = {_count(len(plan.trials), 'trial')}"
     )
     yield from _question(plan)
@@ -68,7 +67,7 @@ def _question(plan: Plan) -> Iterator[_Line]:
     objective = plan.experiment.objective
     better = "higher" if objective.goal == MAXIMIZE else "lower"
     yield _Line("task", f"{plan.task}: {TASKS[plan.task].doc}")
-    yield _Line("data", escape(f"{_data(plan.data, plan.task)}: {_splits(plan)}"))
+    yield _Line("data", shown(f"{_data(plan.data, plan.task)}: {_splits(plan)}"))
     judged = f"by {objective.metric} of each trial's {objective.select} epoch; {better} is better"
     yield _Line("judged", judged)
 
@@ -96,22 +95,22 @@ def _splits(plan: Plan) -> str:
 
 def _varying(plan: Plan) -> Iterator[_Line]:
     """Tell what varies and what does not; a default that follows from others needs no word."""
-    shown: dict[str, dict[str, None]] = {}
+    values: dict[str, dict[str, None]] = {}
     given: set[str] = set()
     for variant in plan.variants:
         for key, setting in variant.settings.items():
-            shown.setdefault(key, {})[value_text(scalar(key, setting.value))] = None
+            values.setdefault(key, {})[value_text(scalar(key, setting.value))] = None
             if setting.node is not None:
                 given.add(key)
     fixed = []
-    for key in (key for key in HYPERPARAMETERS if key in shown):
-        values = list(shown[key])
-        if len(values) == 1 and values != ["none"]:
-            fixed.append(f"{key} {values[0]}")
-        elif key in given and len(values) > 1:
-            yield _Line("varies", f"{key}: {escape(', '.join(values))}")
+    for key in (key for key in HYPERPARAMETERS if key in values):
+        its = list(values[key])
+        if len(its) == 1 and its != ["none"]:
+            fixed.append(f"{key} {its[0]}")
+        elif key in given and len(its) > 1:
+            yield _Line("varies", f"{key}: {shown(', '.join(its))}")
     if fixed:
-        yield _Line("fixed", escape(", ".join(fixed)))
+        yield _Line("fixed", shown(", ".join(fixed)))
 
 
 def _networks(traces: Mapping[str, Sequence[LayerSummary]], plan: Plan) -> Table:
@@ -128,7 +127,7 @@ def _networks(traces: Mapping[str, Sequence[LayerSummary]], plan: Plan) -> Table
     table = plain_table(*columns, *([">a trial"] if seconds else []))
     for label, trace in traces.items():
         last = trace[-1]
-        row = [escape(label), *_sums(trace), shape_text(last.output_shape), _sees(last, image)]
+        row = [shown(label), *_sums(trace), shape_text(last.output_shape), _sees(last, image)]
         table.add_row(*row, *([_seconds_text(seconds[label])] if label in seconds else []))
     return table
 
@@ -160,13 +159,13 @@ def _layers(label: str, trace: Sequence[LayerSummary], init: InitConfig | None) 
         ">multiply-adds",
         ">activations",
         ">receptive field",
-        title=escape(label),
+        title=shown(label),
     )
     for row in trace:
         field = "" if row.receptive_field is None else shape_text(row.receptive_field)
         table.add_row(
             row.path,
-            escape("  " * row.depth + row.text + _origin(row, init)),
+            shown("  " * row.depth + row.text + _origin(row, init)),
             shape_text(row.output_shape),
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.multiply_adds:,}" if row.multiply_adds else "",
@@ -192,7 +191,7 @@ def _left_out(plan: Plan) -> Iterator[_Line]:
     for reason, variants in reasons.items():
         such = f"such as {variants[0]}" if len(variants) > 1 else variants[0]
         text = f"{_count(len(variants), 'variant')} by {reason}: {such}"
-        yield _Line("left out", escape(text))
+        yield _Line("left out", shown(text))
 
 
 def _remarks(plan: Plan) -> Iterator[_Line]:
@@ -204,14 +203,17 @@ def _remarks(plan: Plan) -> Iterator[_Line]:
         )
     elif plan.num_known:
         of_all = f"{plan.num_known:,} of {_count(len(plan.trials), 'trial')}"
-        known = "have a result in the store already (same content key)"
-        yield _Line("known", f"{of_all} {known}; they would be trained again")
+        known = f"{of_all} have a result in the store already (same content key)"
+        then = "it is used again" if plan.num_reused else "execution.reuse: false trains them again"
+        yield _Line("known", f"{known}; {then}")
     for warning in plan.warnings:
-        yield _Line("[yellow]note[/yellow]", escape(warning))
+        yield _Line("[yellow]note[/yellow]", shown(warning))
 
 
 def _cost(estimate: Estimate) -> Iterator[_Line]:
     yield _Line("time", _time(estimate))
+    if not estimate.peak_memory_bytes:
+        return
     memory = f"about {bytes_text(estimate.peak_memory_bytes)} a worker"
     if estimate.base_memory_bytes is None:
         memory += " for weights and activations; Python and torch come on top"
@@ -224,6 +226,8 @@ def _time(estimate: Estimate) -> str:
     seconds = estimate.seconds
     if seconds is None:
         return "nothing to go by yet: no trial has finished on this machine"
+    if not seconds.seconds:
+        return "none: nothing is left to train"
     unit, size = _unit(seconds.seconds)
     low, middle, high = (
         _short(each / size) for each in (seconds.low, seconds.seconds, seconds.high)

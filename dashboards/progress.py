@@ -14,6 +14,7 @@ from rich.text import Text
 from dashboards.numbers import duration_text
 from dashboards.pace import best_text, pace
 from dashboards.tables import console, shown
+from experiments.language.printable import printable
 from experiments.states import TrialState
 from orchestrator.rows import Overview
 
@@ -40,6 +41,11 @@ def _counts_text(overview: Overview) -> str:
     if left:
         parts.append(f"{duration_text(left)} left")
     return ", ".join(parts)
+
+
+def _waits_for_workers(overview: Overview) -> bool:
+    """Say whether nothing was begun yet that will be: results taken from elsewhere never are."""
+    return overview.num_open > 0 and overview.first_started_at is None
 
 
 def _best_text(overview: Overview) -> str:
@@ -112,7 +118,7 @@ class ProgressView:
         if self._bar is not None:
             self._bar.update(overview)
             return
-        if overview.first_started_at is None:
+        if _waits_for_workers(overview):
             self._say("starting workers")
             return
         is_last = overview.num_open == 0
@@ -151,14 +157,14 @@ class _Bar:
 
     def update(self, overview: Overview) -> None:
         total = overview.experiment.num_trials
-        waiting = overview.first_started_at is None
+        waiting = _waits_for_workers(overview)
         self._progress.update(
             self._task,
             total=None if waiting else total,
             completed=total - overview.num_open,
             description="starting workers" if waiting else _counts_text(overview),
         )
-        self._best.plain = _best_text(overview)
+        self._best.plain = printable(_best_text(overview))
 
     def note(self, text: str) -> None:
         self._best.plain = text

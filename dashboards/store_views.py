@@ -8,30 +8,47 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
+from dashboards.incident_view import incident_lines, orchestrator_lines
 from dashboards.numbers import duration_text, metric_text
-from dashboards.pace import best_text, pace
+from dashboards.pace import best_text, pace, paused_text
 from dashboards.tables import Column, fitted_table, one_line, shown
 from experiments.leaderboard import Standing
 from experiments.records import Objective
-from experiments.states import ExperimentState, TrialState
+from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
 from experiments.tasks import TASKS
-from orchestrator.rows import ExperimentRow, Overview, TrialRow
+from orchestrator.rows import ExperimentRow, IncidentRow, OrchestratorRow, Overview, TrialRow
 
 
-def status_view(overviews: Sequence[Overview], *, width: int) -> Iterator[RenderableType]:
-    """Show each experiment in a row, and why one paused."""
+def status_view(
+    overviews: Sequence[Overview],
+    *,
+    incidents: Sequence[IncidentRow] = (),
+    orchestrators: Sequence[OrchestratorRow] = (),
+    now: float,
+    width: int,
+) -> Iterator[RenderableType]:
+    """Show each experiment in a row, why one paused, what happened lately and who works."""
     columns = [
         Column("experiment", flexible=True),
         Column("id"),
         Column("state"),
         *(Column(f">{name}") for name in ("queued", "running", "succeeded", "failed", "other")),
+        Column(">reused", drop=4),
+        Column(">paused", drop=3),
         Column("best", drop=1, flexible=True),
         Column(">left", drop=2),
     ]
     yield fitted_table(columns, [_status_row(overview) for overview in overviews], width=width)
     for overview in overviews:
         if overview.state is ExperimentState.PAUSED:
-            yield shown(f"{overview.experiment.name} paused: {overview.experiment.paused_reason}")
+            yield shown(f"{overview.experiment.name} paused: {paused_text(overview)}")
+    yield from map(shown, incident_lines(incidents, now=now))
+    num_queued = sum(
+        max(0, overview.counts[TrialState.QUEUED] - overview.num_paused)
+        for overview in overviews
+        if overview.state is not ExperimentState.PAUSED
+    )
+    yield from map(shown, orchestrator_lines(orchestrators, num_queued=num_queued, now=now))
 
 
 def _status_row(overview: Overview) -> list[str]:
@@ -45,10 +62,11 @@ def _status_row(overview: Overview) -> list[str]:
     )
     _, left = pace(overview)
     return [
-        overview.experiment.name,
-        overview.experiment.id,
+        shown(overview.experiment.name),
+        shown(overview.experiment.id),
         overview.state.value,
         *(f"{number:,}" if number else "-" for number in numbers),
+        *(f"{number:,}" if number else "" for number in (overview.num_reused, overview.num_paused)),
         shown(best_text(overview)),
         duration_text(left) if left else "",
     ]
@@ -83,12 +101,21 @@ def _trial_row(row: TrialRow, metrics: Sequence[str]) -> list[str]:
         row.id,
         shown(row.variant),
         str(row.seed),
-        "running" if row.state is TrialState.LEASED else row.state.value,
+        state_text(row),
         str(row.num_attempts),
         *(metric_text(name, measured[name]) if name in measured else "" for name in metrics),
         "" if row.duration_seconds is None else f"{row.duration_seconds:.1f}",
         "" if row.failure is None else one_line(row.failure.message),
     ]
+
+
+def state_text(row: TrialRow) -> str:
+    """Say how a trial stands, and whether its result is another one's or it is made to wait."""
+    if row.is_paused and row.state not in TERMINAL_STATES:
+        return "paused" if row.state is TrialState.QUEUED else "running, to be paused"
+    if row.reused_from is not None:
+        return f"{row.state.value} (reused)"
+    return "running" if row.state is TrialState.LEASED else row.state.value
 
 
 def _on_test(metric: str) -> str:
@@ -109,7 +136,7 @@ def leaderboard_view(
         Column(">n"),
         Column(f">{_on_test(objective.metric)}"),
     ]
-    yield f"[bold]{name}[/bold]  {objective.metric}, mean over seeds, {objective.goal}"
+    yield f"[bold]{shown(name)}[/bold]  {objective.metric}, mean over seeds, {objective.goal}"
     rows = [
         _standing_row(place, standing, objective.metric)
         for place, standing in enumerate(standings, start=1)

@@ -72,7 +72,11 @@ def fitted_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
     ends of flexible cells.
     """
     lengths = [
-        max(len(column.name.removeprefix(">")), *(len(Text.from_markup(row[i])) for row in rows), 0)
+        max(
+            len(column.name.removeprefix(">")),
+            *(len(Text.from_markup(row[i], emoji=False)) for row in rows),
+            0,
+        )
         for i, column in enumerate(columns)
     ]
     kept = [i for i, column in enumerate(columns) if any(row[i] for row in rows) or not rows]

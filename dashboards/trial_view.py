@@ -8,11 +8,19 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from dashboards.confusion_view import confusion_view
+from dashboards.incident_view import clock_text, message_text
 from dashboards.numbers import bytes_text, metric_text, value_text
+from dashboards.store_views import state_text
 from dashboards.tables import one_line, plain_table, shown
 from experiments.records import TrialConfig
-from experiments.states import TrialState
-from orchestrator.rows import AttemptRow, CheckpointRow, Confusion, CurvePoint, TrialRow
+from orchestrator.rows import (
+    AttemptRow,
+    CheckpointRow,
+    Confusion,
+    CurvePoint,
+    IncidentRow,
+    TrialRow,
+)
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _NO_NUMBER: Final = "x"
@@ -29,18 +37,28 @@ def trial_view(
     points: Sequence[CurvePoint],
     checkpoints: Sequence[CheckpointRow],
     confusion: Confusion | None,
+    incidents: Sequence[IncidentRow] = (),
+    source: str = "",
+    now: float,
     width: int,
 ) -> Iterator[RenderableType]:
-    """Show one trial: its configuration, result, attempts, curves and failure."""
-    state = "running" if row.state is TrialState.LEASED else row.state.value
-    yield f"[bold]{row.id}[/bold]  {shown(row.variant)}, seed {row.seed}: {state}"
+    """Show one trial: its configuration, result, attempts, curves, failure, what happened to it.
+
+    `source` names the trial whose result it has, if it was not trained itself.
+    """
+    yield f"[bold]{shown(row.id)}[/bold]  {shown(row.variant)}, seed {row.seed}: {state_text(row)}"
     yield from _configuration(row, config)
     if row.metrics is not None:
         yield f"result   epoch {row.selected_epoch}{_cost(row)}"
         yield _metrics_table(row.metrics)
+    if source:
+        yield shown(f"reused   from {source}, which was trained with the same configuration")
     for attempt in attempts:
         where = f"{attempt.state} on {shown(attempt.worker)}"
-        yield f"attempt  {attempt.fence}: {where}{_took(attempt)}"
+        yield f"attempt  {attempt.fence}: {where}{_begun(attempt)}{_took(attempt)}"
+    for incident in reversed(incidents):
+        when = clock_text(incident.at, now=now)
+        yield shown(f"incident {when} {message_text(incident.message)}")
     yield from _curves(points, width=width)
     if confusion is not None:
         yield from confusion_view(confusion, width=width)
@@ -86,6 +104,10 @@ def _metrics_table(metrics: Mapping[str, float]) -> RenderableType:
         keys = [f"{split}/{name}" for split in _SPLITS]
         table.add_row(name, *(metric_text(k, metrics[k]) if k in metrics else "" for k in keys))
     return Padding(table, (0, 0, 0, _INDENT), expand=False)
+
+
+def _begun(attempt: AttemptRow) -> str:
+    return f", went on from epoch {attempt.begun_epoch}" if attempt.begun_epoch else ""
 
 
 def _took(attempt: AttemptRow) -> str:

@@ -7,6 +7,7 @@
     │   ├── DatasetChecksumError    its bytes are not the bytes that were promised
     │   └── DatasetUnavailableError it cannot be had now; a later try may get it
     ├── StoreError              the SQL store or the cluster cannot be used
+    │   ├── StoreUnavailableError   it cannot be used now; a later try may succeed
     │   ├── StoreVersionError       the store was written by another version
     │   └── StoreBusyError          another orchestrator holds the store
     ├── WaitTimeoutError        the wait was shorter than the work
@@ -105,6 +106,10 @@ class StoreError(TrainyardError):
     """The SQL store or the cluster cannot be reached or used."""
 
     exit_code = 6
+
+
+class StoreUnavailableError(StoreError):
+    """The SQL store cannot be used now (no connection, no room); a later try may succeed."""
 
 
 class StoreVersionError(StoreError):

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Protocol
 
 from experiments.architectures.architecture import Architecture
 from experiments.language.compound_kinds import ListOf, Nullable
-from experiments.language.kinds import Choice, Duration, Integer, Number
+from experiments.language.kinds import Choice, Duration, Flag, Integer, Number
 from experiments.planning.cost import Work
-from experiments.states import FailureKind
+from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 
 MAX_CONFUSION_CLASSES: Final = 100
@@ -238,9 +238,20 @@ class Execution:
         float | None, Nullable(Duration()), "longest time for one attempt; null for none"
     ] = None
     retries: Annotated[int, Integer(0, 100), "further attempts after a trial's own failure"] = 2
+    max_losses: Annotated[
+        int,
+        Integer(0, 1000),
+        "losses of its worker that a trial survives without getting further in between",
+    ] = 3
+    stall_timeout: Annotated[
+        float | None, Nullable(Duration()), "longest time without progress; null for none"
+    ] = 600.0
     max_failed_trials: Annotated[
         int | None, Nullable(Integer(1)), "failed trials after which the experiment pauses"
     ] = None
+    reuse: Annotated[bool, Flag(), "take results that are known from the same trial elsewhere"] = (
+        True
+    )
     priority: Annotated[int, Integer(-1000, 1000), "higher goes first"] = 0
     precision: Annotated[
         str, Choice(("float32",), later=("bfloat16", "float16")), "arithmetic of the training"
@@ -278,10 +289,22 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """A "last" checkpoint on record, from which a trial may go on."""
+
+    path: str
+    sha256: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One trial handed to a worker: what to train, under which fence, and where to save.
 
     `checkpoint_folder` carries the fence in its path; None writes no checkpoints.
+    `resume_from` are the checkpoints to go on from, the newest first: the first that is
+    whole is taken, else the trial starts anew.
     """
 
     trial_id: str
@@ -289,6 +312,7 @@ class Assignment:
     config: TrialConfig
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     checkpoint_folder: str | None = None
+    resume_from: tuple[ResumePoint, ...] = ()
     timeout_seconds: float | None = None
 
 
@@ -305,6 +329,27 @@ class MetricPoint:
     step: int
     value: float
     timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialBegun:
+    """Training starts, after so many finished epochs and steps: 0 unless from a checkpoint.
+
+    What earlier attempts measured after that step no longer counts.
+    """
+
+    trial_id: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialNoted:
+    """Something a person should know of, that did not end the trial."""
+
+    trial_id: str
+    kind: IncidentKind
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +379,8 @@ class TrialSucceeded:
 
     `confusion` counts the test split's examples (pixels, for masks): a row a true class, a
     column an answer; None where there are no classes, or more than `MAX_CONFUSION_CLASSES`.
+    `duration_seconds` are those of the training that counts: before a checkpoint that the
+    attempt went on from, too.
     `peak_memory_bytes` is the most that the worker's process (on a GPU: the device) held.
     """
 
@@ -360,8 +407,14 @@ class TrialStopped:
     trial_id: str
 
 
-Event = PointsMeasured | CheckpointSaved | TrialSucceeded | TrialFailed | TrialStopped
-"""What a worker may say of a trial. The last three end it."""
+Said = TrialBegun | TrialNoted | PointsMeasured | CheckpointSaved
+"""What a worker may say of a trial that goes on."""
+
+Ending = TrialSucceeded | TrialFailed | TrialStopped
+"""What ends a trial."""
+
+Event = Said | Ending
+"""What a worker may say of a trial."""
 
 
 class Reporter(Protocol):

@@ -38,7 +38,8 @@ TERMINAL_STATES: Final = frozenset(
 )
 
 TRANSITIONS: Final[Mapping[TrialState, frozenset[TrialState]]] = {
-    TrialState.QUEUED: frozenset({TrialState.LEASED, TrialState.CANCELLED}),
+    # Straight to its end when the same configuration has given its result elsewhere.
+    TrialState.QUEUED: frozenset({TrialState.LEASED, TrialState.CANCELLED, TrialState.SUCCEEDED}),
     TrialState.LEASED: frozenset({TrialState.QUEUED}) | TERMINAL_STATES,
     TrialState.SUCCEEDED: frozenset(),
     # Only a person's `retry` leads out of these; nothing that trainyard does by itself.
@@ -94,5 +95,36 @@ class FailureKind(StrEnum):
     """It took longer than `execution.timeout`."""
     NOT_FINITE = "not_finite"
     """The loss became infinite or not a number."""
+    STALLED = "stalled"
+    """It made no progress for `execution.stall_timeout`, although its worker was there."""
     DATA = "data"
     """The data set is not what it should be (one that cannot be had now is an `error`)."""
+
+
+class IncidentKind(StrEnum):
+    """What went wrong around the trials, and was dealt with: told by `status` and `doctor`."""
+
+    WORKER_LOST = "worker_lost"
+    """A worker died, its trial was queued again; or it never came up."""
+    WORKER_SILENT = "worker_silent"
+    """A worker was not heard of until its lease expired; its trial was queued again."""
+    WORKER_BENCHED = "worker_benched"
+    """Trial after trial failed on a worker while others did well; it gets no more of them."""
+    TRIAL_STALLED = "trial_stalled"
+    """A trial made no progress; its worker was ended."""
+    TRIAL_TOO_LARGE = "trial_too_large"
+    """Trials wait for more CPUs or GPUs than any machine has."""
+    TRIAL_QUARANTINED = "trial_quarantined"
+    """A trial took its worker down again and again; it was set aside."""
+    EXPERIMENT_PAUSED = "experiment_paused"
+    """Too many trials failed; nothing more of the experiment is begun."""
+    CLUSTER_LOST = "cluster_lost"
+    """Ray died; it was started again."""
+    ORCHESTRATOR_LOST = "orchestrator_lost"
+    """An orchestrator died; its trials were queued again."""
+    STORE_UNREACHABLE = "store_unreachable"
+    """The store could not be used for a while; what was to be written was kept until it could."""
+    CHECKPOINT_NOT_WRITTEN = "checkpoint_not_written"
+    """A checkpoint found no room; the training went on, the previous checkpoint stays good."""
+    CHECKPOINT_REJECTED = "checkpoint_rejected"
+    """A checkpoint was missing, truncated or altered; an earlier one was used, or none."""

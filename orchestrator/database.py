@@ -3,15 +3,17 @@
     engine = open_store(url, create=True)
     with writing(engine) as connection: ...    # one transaction, committed at the end
     with reading(engine) as connection: ...    # a snapshot that waits for no writer
+    persist(lambda: queue.submit(...), seconds=15)    # again, while there is an outage
 
 A new store is made by `metadata.create_all`; Alembic (a second to import) is needed only
 to upgrade an old one.
 """
 
-import json
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -22,25 +24,35 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    create_engine,
     exc,
     func,
     insert,
-    make_url,
     select,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from experiments.errors import NotFoundError, StoreError, StoreVersionError
-from orchestrator import sqlite_file
-from orchestrator.settings import redacted, sqlite_path
-from orchestrator.tables import SCHEMA_VERSION, VERSION_TABLE, metadata
+from experiments.errors import (
+    NotFoundError,
+    StoreBusyError,
+    StoreError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from orchestrator import outages, sqlite_file
+from orchestrator.engines import connect
+from orchestrator.instance import host_of, sole_orchestrator
+from orchestrator.settings import redacted
+from orchestrator.tables import SCHEMA_VERSION, VERSION_TABLE, metadata, orchestrator
+from workers import failpoint
+
+_T = TypeVar("_T")
 
 Clock = Callable[[], ColumnElement[float]]
 """Gives the present time as an SQL expression, in seconds since the Unix epoch."""
 
-_CONNECT_TIMEOUT_SECONDS: Final = 10
+_SHORTEST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 _ADVISORY_LOCK: Final = 0x747261696E  # "train": held while a PostgreSQL schema changes
 
 # Alembic's own layout of its version table, under our name.
@@ -81,7 +93,7 @@ def open_store(url: str, *, create: bool) -> Engine:
         StoreVersionError: The store is of a newer or an older version.
         StoreError: The database cannot be reached, or is not a store.
     """
-    engine = _connect(url)
+    engine = connect(url)
     try:
         if create:
             _create(engine)
@@ -100,18 +112,27 @@ def upgrade(url: str) -> None:
     Raises:
         StoreMissingError: There is no store.
         StoreVersionError: The store is of a newer version.
+        StoreBusyError: An orchestrator works on it, whose next write would not fit.
         StoreError: The database cannot be reached, or is not a store.
     """
     from orchestrator.migrations import migrate
 
-    engine = _connect(url)
+    engine = connect(url)
     try:
         _require_file(engine)
-        with writing(engine) as connection:
-            _lock_schema(connection)
+        if engine.dialect.name == "sqlite":
+            sqlite_file.let_tables_be_remade(engine)
+        with reading(engine) as connection:
             version = _stored_version(connection)
-            if version is None or _is_newer(version):
-                _check_version(engine, version)
+        if version == SCHEMA_VERSION:
+            return
+        if version is None or _is_newer(version):
+            _check_version(engine, version)
+        with sole_orchestrator(url), writing(engine) as connection:
+            _lock_schema(connection)
+            if _stored_version(connection) == SCHEMA_VERSION:
+                return  # another was faster
+            _refuse_beside_an_orchestrator(connection)
             migrate(connection)
     finally:
         engine.dispose()
@@ -120,8 +141,11 @@ def upgrade(url: str) -> None:
 @contextmanager
 def writing(engine: Engine) -> Generator[Connection]:
     """Give a connection inside one transaction, committed unless the block raises."""
-    with translated(engine), engine.begin() as connection:
-        yield connection
+    with translated(engine):
+        with engine.begin() as connection:
+            yield connection
+            failpoint.passing("before a commit")
+        failpoint.passing("after a commit")
 
 
 @contextmanager
@@ -133,15 +157,47 @@ def reading(engine: Engine) -> Generator[Connection]:
 
 @contextmanager
 def translated(engine: Engine) -> Generator[None]:
-    """Turn the database's refusals into `StoreError`; our own mistakes stay what they are."""
+    """Turn the database's refusals into `StoreError`; our own mistakes stay what they are.
+
+    What may pass by itself becomes a `StoreUnavailableError`.
+    """
     try:
         yield
     except exc.DBAPIError as error:
-        foreign = isinstance(error, exc.OperationalError | exc.InterfaceError)
-        if not foreign and type(error) is not exc.DatabaseError:
+        refusal = outages.explained(error, store=shown(engine))
+        if refusal is None:
             raise
-        reason = " ".join(str(error.orig).split())
-        raise StoreError(f"{shown(engine)}: the store cannot be used: {reason}") from error
+        raise refusal from error
+
+
+def persist(
+    action: Callable[[], _T],
+    *,
+    seconds: float,
+    waiting: Callable[[StoreUnavailableError, float], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> _T:
+    """Do what is safe to repeat, again and again while the store is unavailable.
+
+    `seconds` is how long at most; `waiting` hears of every pause: why, and how many seconds
+    have gone by.
+
+    Raises:
+        StoreUnavailableError: The store is unavailable still.
+    """
+    start, pause = clock(), _SHORTEST_PAUSE_SECONDS
+    while True:
+        try:
+            return action()
+        except StoreUnavailableError as error:
+            gone = clock() - start
+            if gone >= seconds:
+                raise
+            if waiting is not None:
+                waiting(error, gone)
+            sleep(min(pause, seconds - gone))
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def shown(engine: Engine) -> str:
@@ -149,56 +205,8 @@ def shown(engine: Engine) -> str:
     return redacted(engine.url.render_as_string(hide_password=True))
 
 
-def _connect(url: str) -> Engine:
-    dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-    try:
-        _check_url(url)
-        if sqlite_path(url) is not None:
-            engine = create_engine(
-                url,
-                json_serializer=dumps,
-                connect_args={"timeout": sqlite_file.BUSY_TIMEOUT_SECONDS},
-            )
-            sqlite_file.prepare(engine)
-            return engine
-        return create_engine(
-            url,
-            json_serializer=dumps,
-            pool_pre_ping=True,
-            connect_args={
-                "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-                "application_name": "trainyard",
-            },
-        )
-    except (exc.ArgumentError, ModuleNotFoundError, ValueError) as error:
-        raise StoreError(
-            f"{redacted(url)}: not a database that trainyard knows ({error}); expected "
-            "sqlite:///FILE, or postgresql://USER@HOST/NAME with trainyard[postgres] installed"
-        ) from error
-
-
-def _check_url(url: str) -> None:
-    """Refuse what SQLAlchemy would take, and then stumble over or forget.
-
-    Raises:
-        ValueError: The URL names no file, a port that is none, or another kind of database.
-        ArgumentError: It is no URL.
-    """
-    path = sqlite_path(url)
-    if path is not None and path.name in ("", ":memory:"):
-        raise ValueError("a store is kept in a file")
-    if path is not None:
-        return
-    try:
-        driver = make_url(url).drivername
-    except ValueError as error:
-        raise ValueError("its port is not a number") from error
-    if driver != "postgresql+psycopg":
-        raise ValueError("no such kind of store")
-
-
 def _create(engine: Engine) -> None:
-    if (path := sqlite_path(str(engine.url))) is not None:
+    if (path := _file_of(engine)) is not None:
         with translated(engine):
             sqlite_file.create(path, _create_tables)
         return
@@ -226,6 +234,26 @@ def _lock_schema(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
 
 
+def _refuse_beside_an_orchestrator(connection: Connection) -> None:
+    """Refuse where an orchestrator was seen of late; on SQLite the lock has told already."""
+    from orchestrator.presence import GONE_SECONDS
+
+    if connection.dialect.name == "sqlite" or not connection.dialect.has_table(
+        connection, orchestrator.name
+    ):
+        return
+    columns = (orchestrator.c.id, orchestrator.c.host, orchestrator.c.process)
+    lately = orchestrator.c.seen_at >= database_now() - GONE_SECONDS
+    found = connection.execute(select(*columns).where(lately).limit(1)).first()
+    if found is not None:
+        number, _, _ = found.process.partition(":")
+        raise StoreBusyError(
+            f"{shown(connection.engine)}: an orchestrator works on this store: process {number} "
+            f"on {host_of(found.host)}; stop all of them first (one that was killed counts as "
+            f"gone after {GONE_SECONDS:.0f} s)"
+        )
+
+
 def _stored_version(connection: Connection) -> str | None:
     """Read the store's version; None where there is no store."""
     if not connection.dialect.has_table(connection, VERSION_TABLE):
@@ -240,9 +268,14 @@ def _stored_version(connection: Connection) -> str | None:
 
 def _require_file(engine: Engine) -> None:
     # Asked before connecting, which would make an empty file.
-    path = sqlite_path(str(engine.url))
+    path = _file_of(engine)
     if path is not None and not path.exists():
         _check_version(engine, None)
+
+
+def _file_of(engine: Engine) -> Path | None:
+    is_file = engine.dialect.name == "sqlite"
+    return Path(str(engine.url.database)) if is_file else None
 
 
 def _is_newer(version: str) -> bool:

@@ -6,33 +6,45 @@ about an ending is in the store, or nothing is.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from experiments.records import Failure, Objective
+from experiments.records import Execution, Failure, Objective
 from experiments.states import TERMINAL_STATES, TRANSITIONS, AttemptState, TrialState
 from orchestrator import outbox
-from orchestrator.leases import Lease, holds
+from orchestrator.leases import Lease, Stop, holds
 from orchestrator.rows import OPEN_STATES
 from orchestrator.tables import attempt, experiment, trial
 
-_BAD_STATES = [TrialState.FAILED, TrialState.QUARANTINED]
+_CHUNK: Final = 1000  # ids in one statement
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A valid lease with what decides how it may end; both its rows are locked."""
+    """A valid lease with what decides how it may end; both its rows are locked.
+
+    `spent` counts the trial's failures by kind, `keep` names the checkpoints that stay.
+    """
 
     lease: Lease
     experiment_id: str
     variant: str
-    failures: int
-    losses: int
-    stop_requested: bool
+    worker: str
+    orchestrator: str
+    stop: Stop | None
+    spent: Mapping[str, int]
     objective: Objective
-    retries: int
-    max_failed_trials: int | None
+    execution: Execution
+    keep: Collection[str]
+
+
+class Ended(NamedTuple):
+    """A trial that has come to its end."""
+
+    trial_id: str
+    experiment_id: str
+    variant: str
 
 
 def lock(
@@ -47,11 +59,13 @@ def lock(
         select(
             trial.c.experiment_id,
             trial.c.variant,
-            trial.c.failures,
-            trial.c.losses,
+            trial.c.worker,
+            trial.c.orchestrator,
             trial.c.stop_requested,
+            trial.c.spent,
             experiment.c.objective,
             experiment.c.execution,
+            experiment.c.checkpoints,
         )
         .select_from(experiment.join(trial))
         .where(holds(lease) if only_if is None else holds(lease) & only_if)
@@ -64,12 +78,13 @@ def lock(
         lease=lease,
         experiment_id=row.experiment_id,
         variant=row.variant,
-        failures=row.failures,
-        losses=row.losses,
-        stop_requested=row.stop_requested,
+        worker=row.worker,
+        orchestrator=row.orchestrator,
+        stop=None if row.stop_requested is None else Stop(row.stop_requested),
+        spent=row.spent,
         objective=Objective(**row.objective),
-        retries=row.execution["retries"],
-        max_failed_trials=row.execution["max_failed_trials"],
+        execution=Execution(**row.execution),
+        keep=row.checkpoints["keep"],
     )
 
 
@@ -94,7 +109,9 @@ def end(
         .values(
             state=to,
             worker=None,
+            orchestrator=None,
             lease_expires_at=None,
+            stop_requested=None,
             failure=told,
             finished_at=now if terminal else None,
             **(values or {}),
@@ -107,9 +124,9 @@ def end(
         .values(state=attempt_as, ended_at=now, failure=told)
     )
     if terminal:
-        announce(connection, lease.trial_id, holding.experiment_id, holding.variant, now=now)
-    if to in _BAD_STATES and holding.max_failed_trials is not None:
-        _pause_when_too_many_failed(connection, holding.experiment_id, holding.max_failed_trials)
+        announce(
+            connection, [Ended(lease.trial_id, holding.experiment_id, holding.variant)], now=now
+        )
 
 
 def answer_late(connection: Connection, lease: Lease, said: AttemptState) -> bool:
@@ -124,16 +141,28 @@ def answer_late(connection: Connection, lease: Lease, said: AttemptState) -> boo
     return state == said
 
 
-def announce(
-    connection: Connection, trial_id: str, experiment_id: str, variant: str, *, now: float
-) -> None:
-    """Tell MLflow of a terminal trial and, where it was its variant's last, of the model."""
-    outbox.enqueue(connection, outbox.TRIAL, [trial_id], now=now)
-    for each in finished_variants(connection, experiment_id, [variant]):
-        outbox.enqueue(connection, outbox.MODEL, [f"{experiment_id}/{each}"], now=now)
+def announce(connection: Connection, ended: Sequence[Ended], *, now: float) -> None:
+    """Tell MLflow of terminal trials and, where they were their variants' last, of the models.
+
+    Few statements, however many trials.
+    """
+    outbox.enqueue(connection, outbox.TRIAL, [each.trial_id for each in ended], now=now)
+    variants: dict[str, set[str]] = {}
+    for each in ended:
+        variants.setdefault(each.experiment_id, set()).add(each.variant)
+    for experiment_id, its_variants in variants.items():
+        for names in chunks(sorted(its_variants)):
+            finished = _finished_variants(connection, experiment_id, names)
+            keys = [f"{experiment_id}/{name}" for name in finished]
+            outbox.enqueue(connection, outbox.MODEL, keys, now=now)
 
 
-def finished_variants(
+def chunks(items: Sequence[str]) -> list[Sequence[str]]:
+    """Cut what is named in a statement into lists that databases take."""
+    return [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
+
+
+def _finished_variants(
     connection: Connection, experiment_id: str, variants: Collection[str]
 ) -> Sequence[str]:
     """Give those of the variants that have a succeeded trial and no open one."""
@@ -146,22 +175,3 @@ def finished_variants(
         .having(num_succeeded > 0, num_open == 0)
     )
     return connection.scalars(query).all()
-
-
-def _pause_when_too_many_failed(
-    connection: Connection, experiment_id: str, max_failed_trials: int
-) -> None:
-    failed = connection.scalar(
-        select(func.count())
-        .select_from(trial)
-        .where(trial.c.experiment_id == experiment_id, trial.c.state.in_(_BAD_STATES))
-    )
-    if failed is not None and failed >= max_failed_trials:
-        connection.execute(
-            update(experiment)
-            .where(experiment.c.id == experiment_id)
-            .values(
-                paused_reason=f"{failed} trials failed "
-                f"(execution.max_failed_trials: {max_failed_trials})"
-            )
-        )

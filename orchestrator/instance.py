@@ -1,6 +1,7 @@
-"""One orchestrator at a time on a SQLite store: a lock that vanishes with its process.
+"""Which process is which; and of orchestrators, one at a time on a SQLite store.
 
-PostgreSQL needs none of this: any number of orchestrators may share it.
+The lock of a SQLite store vanishes with its process. PostgreSQL needs none: any number of
+orchestrators may share it, and each looks whether the others' processes still run.
 """
 
 import fcntl
@@ -9,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -68,9 +69,9 @@ def _sign(file: IO[str]) -> None:
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
-    file.truncate(0)
-    file.write(json.dumps(signature))
-    file.flush()  # all of it in one write
+    with suppress(OSError):  # a full disk: the lock counts, the signature is a courtesy
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), json.dumps(signature).encode(), 0)  # all of it in one write
 
 
 def _holder(file: IO[str]) -> str:
@@ -89,12 +90,68 @@ def _holder(file: IO[str]) -> str:
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
     """Say whether a signature is that of a process which was killed before it could erase it."""
-    if holder["host"] != socket.gethostname():
+    return holder["host"] == socket.gethostname() and not _exists(holder["pid"])
+
+
+def own_process() -> str:
+    """Name this process by its number and start: a later one of that number is another."""
+    return f"{os.getpid()}:{_started_at(os.getpid()) or ''}"
+
+
+def is_running(process: str) -> bool:
+    """Say whether a process of this place, as `own_process` named it, still runs.
+
+    It does where there is one of its number whose start none can tell, as under `hidepid`.
+    """
+    number, _, started_at = process.partition(":")
+    if not _exists(int(number)):
         return False
+    found = _started_at(int(number))
+    return found is None or found == started_at
+
+
+def place_on(host: str) -> str:
+    """Name the place on a host, this machine, where this process and others see each other.
+
+    Two machines, or containers, may have one hostname, and each its own process of a number.
+    """
+    return f"{host}/{_boot()}/{_namespace()}"
+
+
+def host_of(place: str) -> str:
+    """Give the host of a place, which is what people know it by."""
+    return place.partition("/")[0]
+
+
+def _boot() -> str:
     try:
-        os.kill(holder["pid"], 0)
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""
+
+
+def _started_at(pid: int) -> str | None:
+    """Give a process's start in clock ticks since boot: empty where it ended, None if unknown."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    # Fields 3 (state) and 22 (starttime) of proc_pid_stat(5); the name before may hold spaces.
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
+        return False
     except PermissionError:
         pass  # it lives, and is another user's
-    return False
+    return True

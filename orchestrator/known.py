@@ -26,7 +26,10 @@ class Known:
         self._engine = engine
 
     def finished(self, keys: Collection[str]) -> set[str]:
-        """Give those of the content keys under which a trial has succeeded."""
+        """Give those of the content keys under which a trial has succeeded.
+
+        Whatever its experiment: these are the results that a submission takes.
+        """
         wanted, found = sorted(keys), set[str]()
         with reading(self._engine) as connection:
             for start in range(0, len(wanted), _KEYS_AT_ONCE):
@@ -45,10 +48,15 @@ class Known:
         """Give what the latest successful trials took on a machine, the newest first.
 
         Seconds are those that a worker was taken, from the claim to the end, and therefore
-        only of trials that succeeded at once. What another version wrote as work is left out.
+        only of trials that succeeded at once, by their own training. What another version wrote
+        as work is left out.
         """
         seconds = trial.c.finished_at - trial.c.started_at
-        at_once = (trial.c.state == TrialState.SUCCEEDED) & (trial.c.fence == 1)
+        at_once = (
+            (trial.c.state == TrialState.SUCCEEDED)
+            & (trial.c.fence == 1)
+            & trial.c.reused_from.is_(None)
+        )
         query = (
             select(trial.c.work, seconds, trial.c.peak_memory_bytes)
             .where(trial.c.machine == machine, at_once)

@@ -6,10 +6,21 @@ says: an expired lease that nobody has taken back yet still excludes all others.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, tuple_
 
-from orchestrator.tables import IS_LEASED, trial
+from orchestrator.tables import IS_LEASED, experiment, trial
+
+
+class Stop(StrEnum):
+    """Why an attempt is asked to stop, which decides where its trial goes then."""
+
+    CANCEL = "cancel"
+    """A person wants no more of the trial."""
+    PAUSE = "pause"
+    """A person wants it to wait: it is queued again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +53,23 @@ def valid(leases: Iterable[Lease]) -> Select[tuple[str, int]]:
 def valid_leases(connection: Connection, leases: Iterable[Lease]) -> frozenset[Lease]:
     """Give those of the leases that are valid, which they stay until the transaction ends."""
     return frozenset(Lease(row.id, row.fence) for row in connection.execute(valid(leases)))
+
+
+def lock_trials(
+    connection: Connection, scope: ColumnElement[bool], condition: ColumnElement[bool]
+) -> list[Row[Any]]:
+    """Lock the experiments in `scope`, then those of its trials that fulfil the condition.
+
+    Rows are (id, experiment_id, variant, state, fence, orchestrator). Experiments first, here
+    as in endings, and each in the order of ids, so that no two transactions wait for each other.
+    """
+    ids = connection.scalars(select(trial.c.experiment_id).where(scope).distinct()).all()
+    connection.execute(
+        select(experiment.c.id)
+        .where(experiment.c.id.in_(ids))
+        .order_by(experiment.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    names = ("id", "experiment_id", "variant", "state", "fence", "orchestrator")
+    query = select(*(trial.c[name] for name in names)).where(scope, condition).order_by(trial.c.id)
+    return list(connection.execute(query.with_for_update(key_share=True)))

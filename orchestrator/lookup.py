@@ -8,16 +8,19 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from experiments.errors import NotFoundError
 from experiments.records import Failure, Objective
-from experiments.states import TrialState
+from experiments.states import IncidentKind, TrialState
+from orchestrator.instance import host_of
 from orchestrator.rows import (
     OPEN_STATES,
     AttemptRow,
     ExperimentRow,
+    IncidentRow,
+    OrchestratorRow,
     Overview,
     TrialRow,
     decode_metrics,
 )
-from orchestrator.tables import experiment, trial
+from orchestrator.tables import experiment, incident, orchestrator, trial
 
 _SHOWN: Final = 5  # names or ids that a message lists at most
 
@@ -123,21 +126,61 @@ def overview(connection: Connection, row: ExperimentRow, *, since: float) -> Ove
         select(
             trial.c.state,
             func.count(),
-            func.count().filter(trial.c.finished_at >= since),
+            func.count().filter(trial.c.finished_at >= since, trial.c.reused_from.is_(None)),
+            func.count(trial.c.reused_from),
+            func.count().filter(trial.c.is_paused),
             func.min(trial.c.started_at),
-            func.max(trial.c.finished_at),
+            func.max(trial.c.finished_at).filter(trial.c.reused_from.is_(None)),
         )
         .where(of_it)
         .group_by(trial.c.state)
     ).all()
     counts = {TrialState(state): count for state, count, *_ in groups}
+    paused = {TrialState(state): num for state, *_, num, _, _ in groups}
     return Overview(
         experiment=row,
         counts={state: counts.get(state, 0) for state in TrialState},
+        num_reused=sum(reused for _, _, _, reused, *_ in groups),
+        num_paused=sum(paused.get(state, 0) for state in OPEN_STATES),
         best=_best(connection, row),
         num_recent=sum(recent for _, _, recent, *_ in groups),
         first_started_at=min((first for *_, first, _ in groups if first), default=None),
         last_finished_at=max((last for *_, last in groups if last), default=None),
+    )
+
+
+def incidents(
+    connection: Connection,
+    *,
+    experiment_id: str | None,
+    trial_id: str | None,
+    since: float | None,
+    limit: int,
+) -> tuple[IncidentRow, ...]:
+    """Give what went wrong, the newest first; None chooses nothing out."""
+    columns = [incident.c[name] for name in IncidentRow.__dataclass_fields__]
+    query = select(*columns).order_by(incident.c.at.desc(), incident.c.id.desc()).limit(limit)
+    if experiment_id is not None:
+        query = query.where(incident.c.experiment_id == experiment_id)
+    if trial_id is not None:
+        query = query.where(incident.c.trial_id == trial_id)
+    if since is not None:
+        query = query.where(incident.c.at >= since)
+    return tuple(
+        IncidentRow(**{**row._mapping, "kind": IncidentKind(row.kind)})
+        for row in connection.execute(query)
+    )
+
+
+def orchestrators(
+    connection: Connection, *, now: ColumnElement[float]
+) -> tuple[OrchestratorRow, ...]:
+    """Give who is registered on the store, who began first comes first."""
+    query = select(orchestrator, (now - orchestrator.c.seen_at).label("age_seconds"))
+    rows = connection.execute(query.order_by(orchestrator.c.started_at, orchestrator.c.id))
+    return tuple(
+        OrchestratorRow(**{**row._mapping, "host": host_of(row.host), "place": row.host})
+        for row in rows
     )
 
 
@@ -168,6 +211,7 @@ def _experiment_row(row: Row[Any]) -> ExperimentRow:
 def _trial_row(row: Row[Any]) -> TrialRow:
     changed = {
         "state": TrialState(row.state),
+        "stop_requested": row.stop_requested is not None,
         "metrics": decode_metrics(row.metrics),
         "failure": None if row.failure is None else Failure.from_data(row.failure),
     }

@@ -1,13 +1,15 @@
 """The mirror as a process beside the work: the orchestrator's handle on it, and its loop.
 
-    mirror = Mirror(settings)
+    mirror = Mirror(settings, engine=engine)
     mirror.start()                    # python -m orchestrator.mirror
     ...
     mirror.num_pending()              # 0: MLflow shows all that the store has
+    mirror.is_stuck                   # waiting for that is of no use now
     mirror.stop()
 
 The process is nice to the training, and ends at once when its standard input does, which
-is when the orchestrator closes it or dies; telling MLflow is safe to end anywhere.
+is when the orchestrator closes it or dies; telling MLflow is safe to end anywhere. On its
+standard output it says whether it gets on.
 """
 
 import logging
@@ -17,25 +19,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Final
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 
 from experiments.errors import TrainyardError
 from orchestrator.database import open_store
 from orchestrator.outbox import Outbox
+from orchestrator.private_log import log_to, open_private, secrets_of
 from orchestrator.results import Results
 from orchestrator.settings import Settings, from_environment
+
+if TYPE_CHECKING:
+    from orchestrator.mlflow_drain import Drain
 
 NICENESS: Final = 10
 """About a tenth of a core when training wants all of them; more when it leaves any."""
 
 _PAUSE_SECONDS: Final = 0.5
 _PAUSE_AFTER_ERROR_SECONDS: Final = 5.0
+_DEATH_SECONDS: Final = 5.0
+_MOVING: Final = b"."
+_STUCK: Final = b"!"
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("orchestrator.mirror")  # as a program it has another `__name__`
 
 
 class Mirror:
@@ -46,27 +54,44 @@ class Mirror:
         self._settings = settings
         self._outbox = Outbox(engine)
         self._process: subprocess.Popen[bytes] | None = None
+        self._word = _MOVING
 
     @property
     def is_running(self) -> bool:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the process says that it has told nothing for a while, and will not soon.
+
+        Either MLflow does not answer, or all that is left has been refused and waits.
+        """
+        if self._process is not None and self._process.stdout is not None:
+            words = self._process.stdout.read()  # None where there are no new ones
+            self._word = words[-1:] if words else self._word
+        return self._word == _STUCK
+
     def start(self) -> None:
         """Start the process unless it runs; what it says goes to `mirror.log`."""
         if self.is_running:
             return
+        self.stop()
         settings = self._settings
         settings.create_home()
         settings.logs.mkdir(mode=0o700, exist_ok=True)
-        with (settings.logs / "mirror.log").open("ab") as log:
+        with open_private(settings.logs / "mirror.log") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator.mirror"],
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=subprocess.PIPE,
                 stderr=log,
+                bufsize=0,
                 env=_environment(settings),
             )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._word = _MOVING
 
     def num_pending(self) -> int:
         """Count what MLflow has yet to be told."""
@@ -76,14 +101,19 @@ class Mirror:
         """End the process now, drained or not; the next one goes on from there."""
         if self._process is None:
             return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        process, self._process = self._process, None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
         try:
-            self._process.wait(timeout_seconds)
+            process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+            process.kill()
+            try:
+                process.wait(_DEATH_SECONDS)
+            except subprocess.TimeoutExpired:  # it is in a system call, and is left to that
+                _log.warning("the mirror's process %d was killed and does not die", process.pid)
+        process.stdout.close()
 
 
 def main() -> None:
@@ -91,36 +121,47 @@ def main() -> None:
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = from_environment()
-    drain: Callable[[], int] | None = None
+    secrets = secrets_of((settings.mlflow_uri, settings.database_url), os.environ)
+    log_to(settings.logs / "mirror.log", secrets=secrets)
+    # The orchestrator reads our standard output; what others print there goes into the log.
+    words = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    drain: Drain | None = None
+    word = _MOVING
     while True:
         try:
-            drain = drain or _open(settings)
-            num_told = drain()
+            drain = drain or _open(settings, secrets)
+            num_told = drain.turn()
         except Exception as error:
-            # Neither store is worth ending for: both may be back in a moment.
+            # Our own store is not worth ending for: it may be back in a moment.
             ours = isinstance(error, TrainyardError)  # it says what is wrong in one line
             _log.error("MLflow cannot be told anything now: %s", error, exc_info=not ours)
             time.sleep(_PAUSE_AFTER_ERROR_SECONDS)
-        else:
-            if num_told:
-                _log.info("told MLflow of %d trials and models", num_told)
-            time.sleep(_PAUSE_SECONDS)
+            continue
+        if num_told:
+            _log.info("told MLflow of %d trials and models", num_told)
+        now = _STUCK if drain.is_stuck else _MOVING
+        if now != word:
+            word = now
+            os.write(words, word)
+        time.sleep(_PAUSE_SECONDS)
 
 
-def _open(settings: Settings) -> Callable[[], int]:
-    """Open both stores, and give what tells one all that is new in the other."""
-    from orchestrator.mlflow_mirror import Mlflow, drain
+def _open(settings: Settings, secrets: Collection[str]) -> "Drain":
+    """Open our store, and give what tells MLflow all that is new in it."""
+    from orchestrator.mlflow_drain import Drain
+    from orchestrator.mlflow_mirror import Mlflow
     from orchestrator.mlflow_records import Records
 
     engine = open_store(settings.database_url, create=False)
-    try:
-        mlflow = Mlflow(settings)
-    except BaseException:
-        engine.dispose()
-        raise
-    return partial(drain, Outbox(engine), mlflow, Records(Results(engine)), engine=engine)
+    return Drain(
+        Outbox(engine),
+        Records(Results(engine)),
+        engine=engine,
+        open_mlflow=lambda: Mlflow(settings),
+        secrets=secrets,
+    )
 
 
 def _end_with_stdin() -> None:
@@ -130,15 +171,19 @@ def _end_with_stdin() -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Give the process's environment: the settings, and MLflow told to be quick or fail."""
+    """Give the process's environment: the settings, and MLflow told to be quick or fail.
+
+    MLflow repeats nothing by itself: it would make a run again whose making got no answer.
+    """
     return os.environ | {
         "TRAINYARD_HOME": str(settings.home),
         "TRAINYARD_DATABASE_URL": settings.database_url,
         "MLFLOW_TRACKING_URI": settings.mlflow_uri,
+        "MLFLOW_CONFIGURE_LOGGING": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }

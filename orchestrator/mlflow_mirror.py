@@ -2,13 +2,15 @@
 
 The only module that imports mlflow. Telling may end anywhere, even by `kill -9`, and
 begin again: a run is found by its trial before one is made, what was sent is sent again
-with its own timestamps (MLflow keeps one of each), and a run is terminated last.
+with its own timestamps (MLflow keeps one of each), and a run is terminated last. When it is
+told, and what happens if that fails, is `mlflow_drain.py`'s.
 """
 
+import errno
 import fcntl
-import logging
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,68 +27,27 @@ from mlflow.entities import (
     Run,
     ViewType,
 )
-from sqlalchemy import Engine, func, select
+from mlflow.exceptions import RestException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
-from experiments.errors import CheckpointError
-from orchestrator.mlflow_records import ModelRecord, Records, RunRecord
-from orchestrator.outbox import MODEL, Entry, Outbox
+from orchestrator.mlflow_drain import InDoubtError, MlflowBusyError
+from orchestrator.mlflow_records import ModelRecord, RunRecord
 from orchestrator.settings import Settings, sqlite_path
 
 _MOST_METRICS: Final = 1000
 _MOST_PARAMS: Final = 100
-_BATCH: Final = 16
-_LONGEST_DELAY_SECONDS: Final = 300.0
 _EXPERIMENT_TAGS: Final = {
     # These are training runs, not traces of language-model agents.
     "mlflow.experimentKind": "custom_model_development"
 }
 _CONFUSION_FILE: Final = "confusion_matrix.json"
 _ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
-_ADVISORY_LOCK: Final = 0x6D6972726F72  # "mirror"
+_OK: Final = 200
+_LOOK: Final = "/api/2.0/mlflow/experiments/search"
+_LEAST_FREE_BYTES: Final = 2**20
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-def drain(outbox: Outbox, mlflow: "Mlflow", records: Records, *, engine: Engine) -> int:
-    """Tell all that is due, and give how many entries are done.
-
-    What cannot be told now is tried again later, each time after a longer while.
-    """
-    num_done = 0
-    with _alone(engine) as alone:
-        while alone and (entries := outbox.pending(_BATCH)):
-            for entry in entries:
-                num_done += _tell(entry, outbox, mlflow, records)
-    return num_done
-
-
-def _tell(entry: Entry, outbox: Outbox, mlflow: "Mlflow", records: Records) -> bool:
-    try:
-        if entry.kind == MODEL:
-            _tell_model(entry, mlflow, records)
-        else:
-            mlflow.write_run(records.run(entry.key))
-    # Whatever it is (a server down, a full disk, an answer nobody expected), the other
-    # entries go on, and this one is tried again.
-    except Exception as error:
-        delay = min(2.0**entry.tries, _LONGEST_DELAY_SECONDS)
-        _log.warning("%s %s: not told yet: %s", entry.kind, entry.key, error)
-        outbox.mark_failed(entry, f"{type(error).__name__}: {error}", delay_seconds=delay)
-        return False
-    return outbox.mark_done(entry)
-
-
-def _tell_model(entry: Entry, mlflow: "Mlflow", records: Records) -> None:
-    experiment_id, _, variant = entry.key.partition("/")
-    model = records.model(experiment_id, variant)
-    if model is None:
-        _log.info("model %s: no checkpoint of it was kept, so none is shown", entry.key)
-        return
-    try:
-        mlflow.write_model(model)
-    except CheckpointError as error:
-        _log.warning("model %s: left out: %s", entry.key, error)
 
 
 class Mlflow:
@@ -96,11 +57,38 @@ class Mlflow:
         """Connect; a new store in a database is made now, which takes seconds."""
         if client is None:
             _make_store(settings.mlflow_uri)
+        self._uri = settings.mlflow_uri
         self._client = client or MlflowClient(settings.mlflow_uri)
         self._artifacts = settings.mlflow_artifacts
         # A server knows where its files go; a store that we open ourselves must be told.
         self._is_served = settings.mlflow_uri.startswith(("http://", "https://"))
         self._experiment_ids: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Take a look, to see that there is an answer, and on our own disk room for more.
+
+        It may be another store than before, so nothing is taken for known any more.
+
+        Raises:
+            MlflowBusyError: A server answers, but that it will not answer now.
+            OSError: There is no room.
+            MlflowException: There is no answer, or it is none of MLflow's.
+        """
+        self._experiment_ids.clear()
+        if not self._is_served:
+            _require_room(self._uri)
+            self._client.search_experiments(max_results=1)
+            return
+        creds = get_default_host_creds(self._uri)  # type: ignore[no-untyped-call]
+        answer = http_request(  # type: ignore[no-untyped-call]
+            creds, _LOOK, "GET", params={"max_results": 1}, raise_on_status=False
+        )
+        if answer.status_code != _OK:
+            wish = answer.headers.get("Retry-After", "")
+            raise MlflowBusyError(
+                f"MLflow answers {answer.status_code}: {answer.text}",
+                retry_after_seconds=float(wish) if wish.isdigit() else 0.0,
+            )
 
     def write_run(self, record: RunRecord) -> None:
         """Send a trial's run whole, then end it; makes it unless it is there."""
@@ -153,21 +141,32 @@ class Mlflow:
             self._client.delete_run(run.info.run_id)
             run = None
         if run is None:
-            run = self._client.create_run(
-                self._experiment_id(record.experiment),
-                start_time=record.start_ms,
-                run_name=record.name,
-                tags=dict(record.tags),
-            )
+            with _in_doubt("a run", record.trial_id):
+                self._client.create_run(
+                    self._experiment_id(record.experiment),
+                    start_time=record.start_ms,
+                    run_name=record.name,
+                    tags=dict(record.tags),
+                )
+            # Found again, because another mirror may have made one at the same moment.
+            run = self._find(record.experiment, record.trial_id)
+            if run is None:
+                raise InDoubtError(f"trial {record.trial_id}: its run was made, and is not there")
         return str(run.info.run_id)
 
     def _find(self, experiment: str, trial_id: str) -> Run | None:
-        runs = self._client.search_runs(
+        """Give the trial's run; of several, made by calls without an answer, one stays.
+
+        It is one that has been told whole, if any, and the same for everybody who looks.
+        """
+        found = self._client.search_runs(
             [self._experiment_id(experiment)],
             f"tags.`trainyard.trial` = '{trial_id}'",
             run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=1,
         )
+        runs = sorted(found, key=lambda run: (run.info.end_time is None, run.info.run_id))
+        for other in runs[1:]:
+            self._client.delete_run(other.info.run_id)
         return runs[0] if runs else None
 
     def _logged_model(self, record: ModelRecord, run: Run) -> LoggedModel:
@@ -178,13 +177,14 @@ class Mlflow:
         for model in found:
             if model.name == record.name:
                 return model
-        return self._client.create_logged_model(
-            run.info.experiment_id,
-            name=record.name,
-            source_run_id=run.info.run_id,
-            tags=dict(record.tags),
-            params=dict(run.data.params),
-        )
+        with _in_doubt("a model", record.trial_id):
+            return self._client.create_logged_model(
+                run.info.experiment_id,
+                name=record.name,
+                source_run_id=run.info.run_id,
+                tags=dict(record.tags),
+                params=dict(run.data.params),
+            )
 
     def _models_of_variant(self, record: ModelRecord, experiment_id: str) -> list[LoggedModel]:
         found = self._client.search_logged_models(
@@ -206,6 +206,28 @@ class Mlflow:
                     name, location, tags=_EXPERIMENT_TAGS
                 )
         return self._experiment_ids[name]
+
+
+@contextmanager
+def _in_doubt(what: str, trial_id: str) -> Generator[None]:
+    """Say of a making without a clear answer that it may have been made, or may yet be."""
+    try:
+        yield
+    except RestException:
+        raise  # a clear one
+    except Exception as error:
+        raise InDoubtError(f"trial {trial_id}: {what} was to be made: {error}") from error
+
+
+def _require_room(uri: str) -> None:
+    """Look whether the disk of a SQLite store is full; reading from one would still go well.
+
+    Raises:
+        OSError: It is.
+    """
+    path = sqlite_path(uri)
+    if path is not None and shutil.disk_usage(path.parent).free < _LEAST_FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"no room for MLflow's store {path}: make room on its disk")
 
 
 def _make_store(uri: str) -> None:
@@ -269,17 +291,6 @@ def _save_model(record: ModelRecord, logged: LoggedModel, run_id: str, path: Pat
         pip_requirements=["torch", "numpy"],  # given, because finding them out takes seconds
         serialization_format="pt2",
     )
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[bool]:
-    """Say whether no other mirror drains this store (on PostgreSQL there may be several)."""
-    if engine.dialect.name != "postgresql":
-        yield True  # one orchestrator at a time, whose mirror ends with it
-        return
-    with engine.connect() as connection:
-        lock = select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))
-        yield bool(connection.scalar(lock))
 
 
 def _batches(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -90,9 +90,11 @@ class Records:
         self._results = results
         self._param_names: dict[str, frozenset[str]] = {}
 
-    def run(self, trial_id: str) -> RunRecord:
-        """Give a terminal trial with its whole curve."""
+    def run(self, trial_id: str) -> RunRecord | None:
+        """Give a terminal trial with its whole curve; None while it is tried anew."""
         trial = self._results.trial(trial_id)
+        if trial.finished_at is None:  # there will be more to say of it when it has ended
+            return None
         return run_record(
             self._results.experiment(trial.experiment_id),
             trial,
@@ -204,6 +206,8 @@ def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
     }
     if experiment.git_commit is not None:
         tags["mlflow.source.git.commit"] = experiment.git_commit
+    if trial.reused_from is not None:
+        tags["trainyard.reused_from"] = trial.reused_from
     if trial.failure is not None:
         tags["trainyard.failure"] = trial.failure.kind
         tags["trainyard.failure.type"] = trial.failure.type

@@ -32,6 +32,19 @@ class Entry:
     tries: int
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far behind MLflow is; times are Unix seconds.
+
+    Of the pending entries `num_failed` have been tried, and `last_error` is the newest reason.
+    """
+
+    num_pending: int
+    num_failed: int
+    last_error: str | None
+    last_done_at: float | None
+
+
 class Outbox:
     """The mirror's side: what is due, and what became of it."""
 
@@ -57,6 +70,24 @@ class Outbox:
             query = select(func.count()).select_from(outbox).where(IS_PENDING)
             return connection.scalar(query) or 0
 
+    def backlog(self) -> Backlog:
+        """Say how many entries wait, how many of them in vain so far, and why."""
+        failed = IS_PENDING & (outbox.c.tries > 0)
+        newest = (
+            select(outbox.c.error)
+            .where(failed)
+            .order_by(outbox.c.failed_at.desc(), outbox.c.id.desc())
+            .limit(1)
+        )
+        query = select(
+            func.count().filter(IS_PENDING),
+            func.count().filter(failed),
+            newest.scalar_subquery(),
+            func.max(outbox.c.done_at),
+        )
+        with reading(self._engine) as connection:
+            return Backlog(*connection.execute(query.select_from(outbox)).one())
+
     def mark_done(self, entry: Entry) -> bool:
         """Close the entry; False where there is something new to say of the same key."""
         return self._write(entry, done_at=self._now(), error=None)
@@ -66,6 +97,7 @@ class Outbox:
         return self._write(
             entry,
             tries=outbox.c.tries + 1,
+            failed_at=self._now(),
             error=error.replace("\0", ""),  # PostgreSQL's text holds every character but this
             available_at=self._now() + delay_seconds,
         )
@@ -80,7 +112,8 @@ def enqueue(connection: Connection, kind: str, keys: Sequence[str], *, now: floa
     """Note, in the caller's transaction, that there is something (new) to tell of each key."""
     if not keys:
         return
-    fresh = {"created_at": now, "available_at": now, "tries": 0, "done_at": None, "error": None}
+    never = dict.fromkeys(("done_at", "failed_at", "error"))
+    fresh = {"created_at": now, "available_at": now, "tries": 0, **never}
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
         dialect.insert(outbox).on_conflict_do_update(

@@ -5,7 +5,7 @@ Ray stands behind it in `ray_pool.py`; tests put a pool of plain objects there.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from experiments.records import Assignment, Event, Resources
 
@@ -38,14 +38,39 @@ class PackDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A worker is there, said every `HEARTBEAT_SECONDS` even when it has nothing else to say.
+
+    `progress` rises whenever the trials of its pack get on; None while it prepares data, which
+    has no measure. (A heartbeat thread alone would hide a deadlock.)
+    """
+
+    worker: str
+    progress: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker is gone, with whatever it had not reported."""
+    """A worker is gone, with whatever it had not reported.
+
+    `out_of_memory` where it was ended because the machine's memory ran out.
+    """
 
     worker: str
     reason: str
+    out_of_memory: bool = False
 
 
-Message = WorkerReady | Reported | PackDone | WorkerLost
+@dataclass(frozen=True, slots=True)
+class PoolLost:
+    """All workers are gone, because what ran them is; the next `hire` starts it anew."""
+
+    reason: str
+
+
+Message = WorkerReady | Reported | PackDone | Heartbeat | WorkerLost | PoolLost
+
+HEARTBEAT_SECONDS: Final = 2.0
 
 
 class Pool(Protocol):
@@ -66,11 +91,24 @@ class Pool(Protocol):
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
         """Hand a pack to an idle worker; returns at once."""
 
+    def renewed(self, workers: Collection[str]) -> None:
+        """Tell workers that their leases were prolonged just now.
+
+        One that is not told for 0.7 of a lease ends its trials by itself.
+        """
+
+    def kill(self, worker: str) -> None:
+        """End a worker at once, even one that is frozen; nothing it says later is heard."""
+
     def stop(self, worker: str, trial_ids: Collection[str]) -> None:
         """Ask a worker to end these trials; each answers with an event as usual."""
 
     def poll(self, timeout_seconds: float) -> list[Message]:
-        """Give what came in, waiting up to the timeout for the first message."""
+        """Give what came in, waiting up to the timeout for the first message.
+
+        Raises:
+            StoreError: The workers' cluster cannot be reached or started.
+        """
 
     def close(self) -> None:
         """End all workers at once; nothing they say later is heard."""

@@ -5,28 +5,29 @@ The contract, on SQLite and PostgreSQL alike:
 - A submitted trial is in the store until it is terminal; a terminal trial stays as it is.
 - Whoever claims a trial gets a lease with a new, higher fence. At most one lease of a
   trial is valid; whatever comes under another one changes nothing.
-- Saying the same thing twice, because the first answer was lost, is saying it once.
+- Whatever is asked may be asked again where the answer was lost: what had been done is not
+  done twice. What a lost `claim` had leased comes back with `release_strays`.
 - Time is the database's. It decides when a lease may be taken back, never who is right.
 """
 
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, select, update
 
 from experiments.records import Experiment, Failure, Resources, Trial, TrialSucceeded
-from experiments.states import AttemptState, FailureKind, TrialState
-from orchestrator import claiming, endings, interventions
+from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
+from orchestrator import claiming, incidents, interventions, outcomes, presence, reuse
 from orchestrator.claiming import Claim
 from orchestrator.database import Clock, database_now, reading, writing
-from orchestrator.interventions import Cancellation
-from orchestrator.leases import Lease, valid
-from orchestrator.retry import GiveUp, Retry, decide
-from orchestrator.rows import encode_metrics
+from orchestrator.instance import place_on
+from orchestrator.interventions import Cancellation, Pause
+from orchestrator.leases import Lease, lock_trials, valid
+from orchestrator.presence import Presence
+from orchestrator.retry import GiveUp, Retry
 from orchestrator.submission import Submission, insert_experiment
-from orchestrator.tables import AT_ONCE, IS_LEASED, trial
+from orchestrator.tables import IS_LEASED, trial
+from orchestrator.tables import orchestrator as orchestrator_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,56 @@ class Renewal:
 class Queue:
     """All that may happen to a trial; each method is one transaction.
 
-    `now` gives the present time as SQL; tests put a clock of their own there.
+    `now` gives the present time as SQL; tests put a clock of their own there. `orchestrator`
+    is the id of the one that claims; empty for those who only submit or intervene.
     """
 
-    def __init__(self, engine: Engine, *, now: Clock = database_now) -> None:
+    def __init__(
+        self, engine: Engine, *, now: Clock = database_now, orchestrator: str = ""
+    ) -> None:
         self._engine = engine
         self._now = now
+        self._orchestrator = orchestrator
+        self._presence: Presence | None = None
+        self._served: dict[str, int] = {}  # the number of the last claim, by experiment
+
+    # --- orchestrators
+
+    def enter(self, *, host: str, process: str) -> None:
+        """Register this orchestrator; `process` is "pid:start ticks" on `host`, this machine."""
+        self._presence = Presence(self._orchestrator, place_on(host), process)
+        self.sign_of_life()
+
+    def sign_of_life(self) -> None:
+        """Say that this orchestrator is there; it is registered again if it was struck off."""
+        assert self._presence is not None, "enter() comes first"
+        with writing(self._engine) as connection:
+            presence.sign(connection, self._presence, now=self._read_clock(connection))
+
+    def leave(self) -> None:
+        """Strike this orchestrator off; its leases should have been handed back."""
+        with writing(self._engine) as connection:
+            its_row = orchestrator_table.c.id == self._orchestrator
+            connection.execute(delete(orchestrator_table).where(its_row))
+
+    def take_back(self, *, alone: bool, host: str, is_running: Callable[[str], bool]) -> int:
+        """Queue again what orchestrators that are gone had leased: it counts as no failure.
+
+        With `alone` (we hold the store's lock) all others are gone; else those that have given
+        no sign of life for `presence.GONE_SECONDS`, or whose process on this `host` does not
+        run, where it could be seen from here. Gives the number of trials.
+        """
+        with writing(self._engine) as connection:
+            return presence.take_back(
+                connection,
+                me=self._orchestrator,
+                alone=alone,
+                place=place_on(host),
+                is_running=is_running,
+                now=self._read_clock(connection),
+            )
+
+    # --- trials go in, and out to workers
 
     def submit(
         self,
@@ -57,6 +102,7 @@ class Queue:
     ) -> Submission:
         """Record an experiment with its trials, all of them queued; again changes nothing.
 
+        Those whose result is known have it at once, unless `execution.reuse` is false.
         `class_names` are the data set's; empty where its targets are no classes.
         """
         with writing(self._engine) as connection:
@@ -69,15 +115,27 @@ class Queue:
                 now=now,
                 git_commit=git_commit,
             )
-        return Submission(experiment.id, new)
+            theirs = trial.c.experiment_id == experiment.id
+            num_reused = reuse.give_known(connection, theirs, now=now) if new else 0
+        return Submission(experiment.id, new, num_reused)
+
+    def reuse_known(self, *, limit: int = 100) -> int:
+        """Give up to `limit` queued trials the result that is known by now; give their number."""
+        with reading(self._engine) as connection:
+            found = reuse.with_known_result(connection, limit=limit)
+        if not found:
+            return 0
+        with writing(self._engine) as connection:
+            now = self._read_clock(connection)
+            return reuse.give_known(connection, trial.c.id.in_(found), now=now)
 
     def demand(self) -> dict[Resources, int]:
-        """Count the trials that wait, by what a worker for them needs, first in line first.
+        """Count the trials that may be claimed, by what a worker for them needs.
 
-        Beyond a thousand of an experiment it does not count on.
+        First in line first. It counts up to `claiming.COUNTED_AT_MOST` of an experiment.
         """
         with reading(self._engine) as connection:
-            return claiming.demand(connection)
+            return claiming.demand(connection, self._served, now=self._read_clock(connection))
 
     def claim(
         self,
@@ -89,24 +147,50 @@ class Queue:
     ) -> tuple[Claim, ...]:
         """Lease up to `limit` trials to a worker of that size: all of one experiment.
 
-        First by priority, then by age of the experiment, then by number. Trials that
-        wait after a failure, and those of paused experiments, are passed over.
+        First by priority; within one, experiments take turns (`claiming.Candidate.turn`).
+        Trials that wait after a failure, are paused, or will have their result from another
+        trial are passed over. None where another orchestrator was faster.
         """
-        rows: Sequence[Row[Any]] = ()
-        with writing(self._engine) as connection:
-            now = self._read_clock(connection)
-            for candidate in claiming.in_line(connection, resources, now=now):
-                rows = claiming.lease_next(
-                    connection,
-                    candidate.id,
-                    worker=worker,
-                    limit=limit,
-                    lease_seconds=lease_seconds,
-                    now=now,
-                )
-                if rows:
-                    break
-        return tuple(claiming.read_claim(row, candidate) for row in rows)
+        try:
+            with writing(self._engine) as connection:
+                claims = self._claim(connection, worker, limit, lease_seconds, resources)
+        except exc.IntegrityError as error:
+            if claiming.SHARED_KEY_INDEX not in str(error.orig):
+                raise
+            return ()  # another has just leased a trial of the same shared key
+        if claims:
+            self._served[claims[0].experiment_id] = max(self._served.values(), default=0) + 1
+        return claims
+
+    def _claim(
+        self,
+        connection: Connection,
+        worker: str,
+        limit: int,
+        lease_seconds: float,
+        resources: Resources,
+    ) -> tuple[Claim, ...]:
+        now = self._read_clock(connection)
+        candidates = claiming.in_line(connection, resources=resources, now=now)
+        in_turn = sorted(candidates, key=lambda each: each.turn(self._served))
+        for place, candidate in enumerate(in_turn):
+            rows = claiming.lease_next(
+                connection,
+                candidate.id,
+                worker=worker,
+                orchestrator=self._orchestrator,
+                limit=limit,
+                lease_seconds=lease_seconds,
+                now=now,
+                # Whoever waited holding another experiment, out of the order of ids that all
+                # keep, might be waited for.
+                waits=place == 0,
+            )
+            if rows:
+                return claiming.read_claims(connection, rows, candidate)
+        return ()
+
+    # --- leases
 
     def renew(self, leases: Iterable[Lease], *, lease_seconds: float) -> Renewal:
         """Prolong the leases that are still ours, and learn which trials should stop."""
@@ -123,105 +207,91 @@ class Queue:
             stopping=frozenset(Lease(row.id, row.fence) for row in rows if row.stop_requested),
         )
 
+    def expire(self) -> tuple[Lease, ...]:
+        """Take back the leases that were not renewed in time.
+
+        They count as lost workers where their orchestrator is there, whose worker then fell
+        silent; as nobody's failure where it is not.
+        """
+        overdue = IS_LEASED & (trial.c.lease_expires_at <= self._now())
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(trial.c.id, trial.c.fence).where(overdue)).all()
+        expired = []
+        for lease in (Lease(*row) for row in rows):
+            with writing(self._engine) as connection:
+                now = self._read_clock(connection)
+                # Asked again under the lock: it may have been renewed just now.
+                if presence.expire(connection, lease, only_if=overdue, now=now):
+                    expired.append(lease)
+        return tuple(expired)
+
+    def release_strays(self, known: Collection[Lease]) -> int:
+        """Queue again what this orchestrator has leased and does not know of; give the number.
+
+        They are what a claim had leased whose answer was lost; it counts as no failure.
+        """
+        ours = IS_LEASED & (trial.c.orchestrator == self._orchestrator)
+        with writing(self._engine) as connection:
+            now = self._read_clock(connection)
+            leases = {Lease(row.id, row.fence) for row in lock_trials(connection, ours, ours)}
+            strays = sorted(leases.difference(known), key=lambda lease: lease.trial_id)
+            for lease in strays:
+                outcomes.hand_back(connection, lease, now=now, attempt_as=AttemptState.EXPIRED)
+        return len(strays)
+
+    # --- endings
+
     def succeed(self, lease: Lease, event: TrialSucceeded, *, machine: str | None = None) -> bool:
         """Record a result, once; False where the lease had passed on and nothing changed.
 
-        `machine` names the worker's (`machine.fingerprint`), if that is known.
+        True, too, where this lease's result is recorded already. Of the checkpoints those stay
+        that the experiment keeps. `machine` names the worker's (`machine.fingerprint`), if
+        that is known.
         """
         with writing(self._engine) as connection:
             now = self._read_clock(connection)
-            holding = endings.lock(connection, lease)
-            if holding is None:
-                return endings.answer_late(connection, lease, AttemptState.SUCCEEDED)
-            value = event.metrics.get(holding.objective.metric, math.nan)
-            endings.end(
-                connection,
-                holding,
-                now=now,
-                to=TrialState.SUCCEEDED,
-                attempt_as=AttemptState.SUCCEEDED,
-                values={
-                    "metrics": encode_metrics(event.metrics),
-                    "objective_value": value if math.isfinite(value) else None,
-                    "selected_epoch": event.selected_epoch,
-                    "confusion": event.confusion,
-                    "duration_seconds": event.duration_seconds,
-                    "peak_memory_bytes": event.peak_memory_bytes,
-                    "machine": machine,
-                },
-            )
-            return True
+            return outcomes.succeed(connection, lease, event, machine=machine, now=now)
 
     def fail(self, lease: Lease, failure: Failure) -> Retry | GiveUp | None:
-        """Record a failure and decide what follows it.
+        """Record a failure and decide what follows it (`retry.py`).
 
         None where nothing changed: it was recorded before, or the lease had passed on.
         """
         with writing(self._engine) as connection:
-            return self._fail(connection, lease, failure)
+            return outcomes.fail(connection, lease, failure, now=self._read_clock(connection))
 
-    def lose(self, lease: Lease, reason: str) -> Retry | GiveUp | None:
-        """Record that the worker went away; otherwise as `fail`."""
-        return self.fail(lease, Failure(FailureKind.LOST, "WorkerLost", reason))
+    def lose(
+        self, lease: Lease, reason: str, *, out_of_memory: bool = False
+    ) -> Retry | GiveUp | None:
+        """Record that the worker went away, for want of memory or not; otherwise as `fail`."""
+        kind = FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.LOST
+        failure = Failure(kind, "WorkerLost", reason)
+        with writing(self._engine) as connection:
+            now = self._read_clock(connection)
+            return outcomes.fail(
+                connection, lease, failure, now=now, told_as=IncidentKind.WORKER_LOST
+            )
 
     def release(self, lease: Lease) -> TrialState | None:
         """Hand a trial back unfinished, which counts as no failure.
 
-        Gives the state it is in now: cancelled if it had been asked to stop, else queued;
+        Gives the state it is in now: cancelled if that had been asked for, else queued;
         None where nothing changed.
         """
         with writing(self._engine) as connection:
             now = self._read_clock(connection)
-            holding = endings.lock(connection, lease)
-            if holding is None:
-                endings.answer_late(connection, lease, AttemptState.CANCELLED)
-                return None
-            to = TrialState.CANCELLED if holding.stop_requested else TrialState.QUEUED
-            endings.end(
-                connection,
-                holding,
-                now=now,
-                to=to,
-                attempt_as=AttemptState.CANCELLED,
-                values={"available_at": AT_ONCE},
-            )
-            return to
+            return outcomes.hand_back(connection, lease, now=now, attempt_as=AttemptState.CANCELLED)
 
-    def expire(self) -> tuple[Lease, ...]:
-        """Take back the leases that were not renewed in time; they count as lost workers."""
-        overdue = IS_LEASED & (trial.c.lease_expires_at <= self._now())
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(trial.c.id, trial.c.fence).where(overdue)).all()
-        failure = Failure(FailureKind.LOST, "LeaseExpired", "its lease was not renewed in time")
-        expired = []
-        for lease in (Lease(*row) for row in rows):
-            with writing(self._engine) as connection:
-                # Asked again under the lock: it may have been renewed just now.
-                if self._fail(connection, lease, failure, only_if=overdue):
-                    expired.append(lease)
-        return tuple(expired)
-
-    def take_back(self) -> int:
-        """Queue again all that is leased, which counts as nobody's failure or loss.
-
-        Only for the sole orchestrator of a store, as it starts: whoever held these leases
-        is gone, and waiting for them to expire would help nobody. Gives their number.
-        """
+    def abandon(self, lease: Lease, reason: str) -> bool:
+        """Hand a trial back that was cut short by no fault of its own; False if nothing changed."""
         with writing(self._engine) as connection:
             now = self._read_clock(connection)
-            rows = connection.execute(select(trial.c.id, trial.c.fence).where(IS_LEASED)).all()
-            for lease in (Lease(*row) for row in rows):
-                holding = endings.lock(connection, lease)
-                assert holding is not None, lease
-                endings.end(
-                    connection,
-                    holding,
-                    now=now,
-                    to=TrialState.CANCELLED if holding.stop_requested else TrialState.QUEUED,
-                    attempt_as=AttemptState.EXPIRED,
-                    values={"available_at": AT_ONCE},
-                )
-        return len(rows)
+            state = outcomes.hand_back(
+                connection, lease, now=now, attempt_as=AttemptState.EXPIRED, reason=reason
+            )
+            return state is not None
+
+    # --- what people do
 
     def cancel(
         self, *, experiment_id: str | None = None, trial_id: str | None = None
@@ -231,12 +301,28 @@ class Queue:
             now = self._read_clock(connection)
             return interventions.cancel(connection, _scope(experiment_id, trial_id), now=now)
 
+    def pause(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> Pause:
+        """Begin nothing more of an experiment, or a trial; what is under way stops and waits."""
+        scope = _scope(experiment_id, trial_id)
+        with writing(self._engine) as connection:
+            return interventions.pause(connection, scope, experiment_id=experiment_id)
+
+    def resume(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> int:
+        """Let a paused experiment, or trial, go on; give how many trials had waited for it.
+
+        Trials of an experiment that were paused one by one are resumed one by one. Its failures
+        so far no longer count towards `execution.max_failed_trials`.
+        """
+        scope = _scope(experiment_id, trial_id)
+        with writing(self._engine) as connection:
+            return interventions.resume(connection, scope, experiment_id=experiment_id)
+
     def retry(
         self,
         *,
         experiment_id: str | None = None,
         trial_id: str | None = None,
-        states: Collection[TrialState] = (TrialState.FAILED, TrialState.QUARANTINED),
+        states: Collection[TrialState] = outcomes.BAD_STATES,
     ) -> int:
         """Queue again what ended in one of `states`, and go on where an experiment paused."""
         with writing(self._engine) as connection:
@@ -244,44 +330,20 @@ class Queue:
             scope = _scope(experiment_id, trial_id)
             return interventions.retry(connection, scope, states=states, now=now)
 
-    def _fail(
+    def note(
         self,
-        connection: Connection,
-        lease: Lease,
-        failure: Failure,
+        kind: IncidentKind,
+        message: str,
         *,
-        only_if: ColumnElement[bool] | None = None,
-    ) -> Retry | GiveUp | None:
-        lost = failure.kind is FailureKind.LOST
-        attempt_as = AttemptState.EXPIRED if lost else AttemptState.FAILED
-        now = self._read_clock(connection)
-        holding = endings.lock(connection, lease, only_if=only_if)
-        if holding is None:
-            endings.answer_late(connection, lease, attempt_as)
-            return None
-        failures, losses = holding.failures + (not lost), holding.losses + lost
-        decision = decide(failure, failures=failures, losses=losses, retries=holding.retries)
-        if isinstance(decision, Retry) and holding.stop_requested:
-            decision = GiveUp(TrialState.CANCELLED, "it had been asked to stop")
-        to, delay = (
-            (TrialState.QUEUED, decision.delay_seconds)
-            if isinstance(decision, Retry)
-            else (decision.state, 0.0)
-        )
-        endings.end(
-            connection,
-            holding,
-            now=now,
-            to=to,
-            attempt_as=attempt_as,
-            failure=failure,
-            values={
-                "failures": failures,
-                "losses": losses,
-                "available_at": now + delay if delay else AT_ONCE,
-            },
-        )
-        return decision
+        experiment_id: str | None = None,
+        trial_id: str | None = None,
+    ) -> None:
+        """Write down an incident; the same words again within a minute are the same incident."""
+        about = {"experiment_id": experiment_id, "trial_id": trial_id}
+        with writing(self._engine) as connection:
+            now = self._read_clock(connection)
+            if not incidents.is_noted(connection, kind, message, now=now, **about):
+                incidents.note(connection, kind, message, now=now, **about)
 
     def _read_clock(self, connection: Connection) -> float:
         return connection.execute(select(self._now())).scalar_one()

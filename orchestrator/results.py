@@ -4,17 +4,16 @@ Writing takes a batch in one transaction. Reading never waits for a writer, and 
 plain records (`rows.py`).
 """
 
-import math
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Engine, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, select
 
-from experiments.records import CheckpointSaved, PointsMeasured, TrialConfig
+from experiments.records import Said, TrialConfig
 from experiments.states import TrialState
-from orchestrator import lookup
+from orchestrator import lookup, measured, recording
 from orchestrator.database import Clock, database_now, reading, writing
+from orchestrator.digest import digest_of
 from orchestrator.leases import Lease, valid_leases
 from orchestrator.rows import (
     AttemptRow,
@@ -22,15 +21,16 @@ from orchestrator.rows import (
     Confusion,
     CurvePoint,
     ExperimentRow,
+    IncidentRow,
+    OrchestratorRow,
     Overview,
+    RecordedFiles,
     TrialRow,
 )
-from orchestrator.tables import attempt, checkpoint, experiment, metric, trial
-
-Said = PointsMeasured | CheckpointSaved
-"""What a worker reports while its trial goes on."""
+from orchestrator.tables import attempt, trial
 
 RECENT_SECONDS: Final = 300.0
+MOST_INCIDENTS: Final = 1000
 
 
 class Results:
@@ -41,21 +41,19 @@ class Results:
         self._now = now
 
     def record(self, batch: Iterable[tuple[Lease, Said]]) -> frozenset[Lease]:
-        """Write points and checkpoints; what comes under a stale lease is dropped.
+        """Write what workers say; what comes under a stale lease is dropped.
 
-        The same point said again, by a later attempt, replaces the earlier one. Gives the
-        leases that were stale.
+        A point measured again, by a later attempt, replaces the earlier one; an attempt that
+        begins takes out what earlier ones measured after the step from which it goes on. Gives
+        the leases that were stale.
         """
         said = list(batch)
         leases = frozenset(lease for lease, _ in said)
         with writing(self._engine) as connection:
             held = valid_leases(connection, leases)
+            now = connection.execute(select(self._now())).scalar_one()
             good = [(lease, event) for lease, event in said if lease in held]
-            _upsert(connection, metric, list(_metric_rows(good)))
-            saved = list(_checkpoint_rows(good))
-            if saved:
-                now = connection.execute(select(self._now())).scalar_one()
-                _upsert(connection, checkpoint, [{**row, "created_at": now} for row in saved])
+            recording.write(connection, good, now=now)
         return leases - held
 
     def experiments(self) -> tuple[ExperimentRow, ...]:
@@ -128,16 +126,8 @@ class Results:
         None unless it succeeded, and where its targets are no classes, or very many. Read by
         itself, because of a thousand trials it would be more than all the rest.
         """
-        query = (
-            select(trial.c.confusion, experiment.c.class_names)
-            .join_from(trial, experiment)
-            .where(trial.c.id == trial_id)
-        )
         with reading(self._engine) as connection:
-            counts, names = connection.execute(query).one()
-        if counts is None:
-            return None
-        return Confusion(tuple(names or map(str, range(len(counts)))), tuple(map(tuple, counts)))
+            return measured.confusions(connection, trial.c.id == trial_id).get(trial_id)
 
     def attempts(self, trial_id: str) -> tuple[AttemptRow, ...]:
         """Give a trial's executions, the first one first."""
@@ -146,12 +136,16 @@ class Results:
             return tuple(lookup.attempt_row(row) for row in connection.execute(query))
 
     def checkpoints(self, trial_id: str) -> tuple[CheckpointRow, ...]:
-        """Give a trial's checkpoints, at most one of each kind."""
-        columns = [checkpoint.c[name] for name in CheckpointRow.__dataclass_fields__]
-        query = select(*columns).where(checkpoint.c.trial_id == trial_id)
+        """Give a trial's newest checkpoint of each kind, or those of the trial that it reuses."""
         with reading(self._engine) as connection:
-            rows = connection.execute(query.order_by(checkpoint.c.kind))
-            return tuple(CheckpointRow(*row) for row in rows)
+            rows = measured.checkpoints(connection, trial_id)
+        newest = {row.kind: row for row in reversed(rows)}
+        return tuple(newest[kind] for kind in sorted(newest))
+
+    def recorded_files(self, trial_ids: Collection[str]) -> tuple[RecordedFiles, ...]:
+        """Give which checkpoints of their own the trials have on record, of those that exist."""
+        with reading(self._engine) as connection:
+            return measured.recorded_files(connection, trial_ids)
 
     def selected_checkpoint(self, trial: TrialRow) -> CheckpointRow | None:
         """Give the checkpoint with the weights of the trial's selected epoch.
@@ -161,7 +155,9 @@ class Results:
         """
         if trial.state is not TrialState.SUCCEEDED:
             return None
-        kept = (row for row in self.checkpoints(trial.id) if row.epoch == trial.selected_epoch)
+        with reading(self._engine) as connection:
+            rows = measured.checkpoints(connection, trial.id)
+        kept = (row for row in rows if row.epoch == trial.selected_epoch)
         return min(kept, key=lambda row: (row.kind != "best", row.kind), default=None)
 
     def curves(
@@ -173,66 +169,49 @@ class Results:
     ) -> list[CurvePoint]:
         """Give the points of an experiment or of one trial, by trial, metric and step."""
         assert (experiment_id is None) != (trial_id is None), "name an experiment or a trial"
-        columns = [metric.c[name] for name in CurvePoint._fields]
-        query = select(*columns).order_by(metric.c.trial_id, metric.c.metric, metric.c.step)
-        if trial_id is not None:
-            query = query.where(metric.c.trial_id == trial_id)
-        else:
-            theirs = select(trial.c.id).where(trial.c.experiment_id == experiment_id)
-            query = query.where(metric.c.trial_id.in_(theirs))
-        if metrics is not None:
-            query = query.where(metric.c.metric.in_(metrics))
+        of_it = (
+            trial.c.id == trial_id
+            if experiment_id is None
+            else trial.c.experiment_id == experiment_id
+        )
         with reading(self._engine) as connection:
-            return [
-                CurvePoint(trial_id, name, epoch, step, math.nan if value is None else value, ms)
-                for trial_id, name, epoch, step, value, ms in connection.execute(query)
-            ]
+            return measured.curves(connection, of_it, metrics=metrics)
 
+    def digest(self, experiment_id: str) -> str:
+        """Give one hash of all that an experiment has found (`digest.py`)."""
+        of_it = trial.c.experiment_id == experiment_id
+        with reading(self._engine) as connection:
+            return digest_of(
+                lookup.trials(connection, of_it, order_by=trial.c.number),
+                confusions={
+                    trial_id: confusion.counts
+                    for trial_id, confusion in measured.confusions(connection, of_it).items()
+                },
+                points=measured.curves(connection, of_it),
+            )
 
-def _metric_rows(said: Iterable[tuple[Lease, Said]]) -> Iterable[dict[str, Any]]:
-    for lease, event in said:
-        if isinstance(event, PointsMeasured):
-            for point in event.points:
-                yield {
-                    "trial_id": lease.trial_id,
-                    "metric": point.metric,
-                    "step": point.step,
-                    "epoch": point.epoch,
-                    # SQLite has no NaN; NULL says the same on both databases.
-                    "value": None if math.isnan(point.value) else point.value,
-                    "timestamp_ms": point.timestamp_ms,
-                    "fence": lease.fence,
-                }
+    def incidents(
+        self,
+        *,
+        experiment_id: str | None = None,
+        trial_id: str | None = None,
+        within_seconds: float | None = None,
+        limit: int = MOST_INCIDENTS,
+    ) -> tuple[IncidentRow, ...]:
+        """Give what went wrong, the newest first: of all, or of an experiment or a trial."""
+        with reading(self._engine) as connection:
+            since = None
+            if within_seconds is not None:
+                since = connection.execute(select(self._now() - within_seconds)).scalar_one()
+            return lookup.incidents(
+                connection,
+                experiment_id=experiment_id,
+                trial_id=trial_id,
+                since=since,
+                limit=limit,
+            )
 
-
-def _checkpoint_rows(said: Iterable[tuple[Lease, Said]]) -> Iterable[dict[str, Any]]:
-    for lease, event in said:
-        if isinstance(event, CheckpointSaved):
-            yield {
-                "trial_id": lease.trial_id,
-                "kind": event.kind,
-                "fence": lease.fence,
-                "epoch": event.epoch,
-                "step": event.step,
-                "path": event.path,
-                "sha256": event.sha256,
-                "num_bytes": event.num_bytes,
-            }
-
-
-def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Write rows; one with the same key is replaced, unless a newer attempt wrote it."""
-    if not rows:
-        return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
-    key = list(table.primary_key)
-    others = {
-        column.name: statement.excluded[column.name] for column in table.c if column not in set(key)
-    }
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=key, set_=others, where=table.c.fence <= statement.excluded.fence
-        ),
-        rows,
-    )
+    def orchestrators(self) -> tuple[OrchestratorRow, ...]:
+        """Give who works on the store, and who died at it; who began first comes first."""
+        with reading(self._engine) as connection:
+            return lookup.orchestrators(connection, now=self._now())

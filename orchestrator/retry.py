@@ -1,25 +1,29 @@
 """Whether a failed attempt is followed by another one: a pure decision, no store, no clock.
 
-| failure       | tried again                                                    |
-| ------------- | -------------------------------------------------------------- |
-| error         | up to `retries` times, after 1, 2, 4, ... 60 s                  |
-| out_of_memory | the same                                                       |
-| lost          | at once, `LOSS_BUDGET` times; then the trial is quarantined     |
-| timeout       | never: it would take as long again                             |
-| not_finite    | never: the same numbers would be computed again                |
-| data          | never: a file that is altered stays so                         |
+| failure       | tried again                                                              |
+| ------------- | ------------------------------------------------------------------------ |
+| error         | `execution.retries` times, after 1, 2, 4, ... 60 s                        |
+| lost          | `execution.max_losses` times in a row, at once, then after 1, 2, ... 60 s; |
+|               | the next loss puts the trial in quarantine                               |
+| out_of_memory | once, after 1 s                                                          |
+| stalled       | once, after 1 s                                                          |
+| timeout       | never: it would take as long again                                       |
+| not_finite    | never: the same numbers would be computed again                          |
+| data          | never: a file that is altered stays so                                   |
+
+Each kind has a budget of its own. A loss by an attempt that brought the trial further (its
+newest checkpoint on record is of a later epoch than all before) is the first in a row again.
+Of each delay the second half is left to chance, so that trials which failed together do not
+come back together.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.records import Failure
+from experiments.records import Execution, Failure
 from experiments.states import FailureKind, TrialState
-
-LOSS_BUDGET: Final = 3
-"""Further attempts after losing the worker; `retries` does not count these."""
 
 FIRST_DELAY_SECONDS: Final = 1.0
 LONGEST_DELAY_SECONDS: Final = 60.0
@@ -28,6 +32,10 @@ _FINAL: Final = {
     FailureKind.TIMEOUT: "a further attempt would take as long again",
     FailureKind.NOT_FINITE: "a further attempt would compute the same numbers",
     FailureKind.DATA: "the data would be the same again",
+}
+_ONCE_MORE: Final = {
+    FailureKind.OUT_OF_MEMORY: "it ran out of memory again",
+    FailureKind.STALLED: "it made no progress again",
 }
 
 
@@ -46,27 +54,46 @@ class GiveUp:
     reason: str
 
 
+def charged(
+    spent: Mapping[str, int], failure: Failure, *, got_further: bool
+) -> dict[FailureKind, int]:
+    """Add a failure to what a trial has spent, by kind.
+
+    `got_further`: the attempt brought the trial further, so that a loss is the first again.
+    """
+    counts = {FailureKind(kind): count for kind, count in spent.items()}
+    starts_again = failure.kind is FailureKind.LOST and got_further
+    before = 0 if starts_again else counts.get(failure.kind, 0)
+    return {**counts, failure.kind: before + 1}
+
+
 def decide(
     failure: Failure,
     *,
-    failures: int,
-    losses: int,
-    retries: int,
+    spent: Mapping[FailureKind, int],
+    execution: Execution,
     jitter: Callable[[], float] = random.random,
 ) -> Retry | GiveUp:
     """Decide what follows a failure.
 
-    `failures` counts the trial's own failures and `losses` its lost workers, this one
-    included. `jitter` gives a number in [0, 1) that spreads retries over the second half
-    of their delay, so that trials which failed together do not come back together.
+    `spent` counts the trial's failures by kind, this one included (see `charged`). `jitter`
+    gives a number in [0, 1).
     """
-    if failure.kind is FailureKind.LOST:
-        if losses <= LOSS_BUDGET:
-            return Retry(0.0)
-        return GiveUp(TrialState.QUARANTINED, f"its worker was lost {losses} times")
+    count = spent[failure.kind]
     if (reason := _FINAL.get(failure.kind)) is not None:
         return GiveUp(TrialState.FAILED, reason)
-    if failures <= retries:
-        doubled = FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 16)
-        return Retry(min(doubled, LONGEST_DELAY_SECONDS) * (0.5 + 0.5 * jitter()))
-    return GiveUp(TrialState.FAILED, f"attempt {failures} of {retries + 1} failed")
+    if (reason := _ONCE_MORE.get(failure.kind)) is not None:
+        return GiveUp(TrialState.FAILED, reason) if count > 1 else Retry(_delay(count, jitter))
+    if failure.kind is FailureKind.LOST:
+        if count > execution.max_losses:
+            often = f" {count} times in a row" if count > 1 else ""
+            return GiveUp(TrialState.QUARANTINED, f"its worker was lost{often}")
+        return Retry(0.0 if count == 1 else _delay(count - 1, jitter))
+    if count > execution.retries:
+        return GiveUp(TrialState.FAILED, f"attempt {count} of {execution.retries + 1} failed")
+    return Retry(_delay(count, jitter))
+
+
+def _delay(count: int, jitter: Callable[[], float]) -> float:
+    doubled = FIRST_DELAY_SECONDS * 2.0 ** min(count - 1, 16)
+    return min(doubled, LONGEST_DELAY_SECONDS) * (0.5 + 0.5 * jitter())

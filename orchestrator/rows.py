@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from experiments.records import Failure, Objective
-from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
+from experiments.states import TERMINAL_STATES, ExperimentState, IncidentKind, TrialState
 
 OPEN_STATES: Final = tuple(state for state in TrialState if state not in TERMINAL_STATES)
 """The states of a trial that waits or is under way."""
@@ -32,7 +32,8 @@ class TrialRow:
     """A trial as it stands; `metrics` are of the selected epoch, None unless it succeeded.
 
     So are `duration_seconds`, `peak_memory_bytes` and `machine` of the attempt that did.
-    `num_attempts` counts executions so far, `failure` is the last one's.
+    `num_attempts` counts executions so far, `failure` is the last one's. `reused_from` is the
+    trial whose result this one took; `is_paused`, that it waits until a person says `resume`.
     """
 
     id: str
@@ -52,6 +53,8 @@ class TrialRow:
     machine: str | None
     failure: Failure | None
     stop_requested: bool
+    is_paused: bool
+    reused_from: str | None
     queued_at: float
     started_at: float | None
     finished_at: float | None
@@ -82,12 +85,18 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One execution of a trial."""
+    """One execution of a trial.
+
+    `begun_epoch` is that of the checkpoint that it went on from; 0 for a start, None until it
+    has begun. `orchestrator` is empty where an older version did not note it.
+    """
 
     trial_id: str
     fence: int
     state: str
     worker: str
+    orchestrator: str
+    begun_epoch: int | None
     started_at: float
     ended_at: float | None
     failure: Failure | None
@@ -106,7 +115,7 @@ class CurvePoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRow:
-    """The newest checkpoint of its kind ("best", "last") of a trial."""
+    """A checkpoint on record, of a kind ("best", "last"); `trial_id` is the trial that wrote it."""
 
     trial_id: str
     kind: str
@@ -119,15 +128,56 @@ class CheckpointRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedFiles:
+    """Which checkpoints of a trial are on record: its fence now, and each one's with its path."""
+
+    trial_id: str
+    state: TrialState
+    fence: int
+    files: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """What went wrong, and what was done about it; `at` in Unix seconds."""
+
+    at: float
+    kind: IncidentKind
+    experiment_id: str | None
+    trial_id: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorRow:
+    """Who works, or worked until it died, on the store: last seen `age_seconds` ago.
+
+    Its process can be looked for in its `place` (`instance.place_on`), which is on `host`.
+    """
+
+    id: str
+    host: str
+    place: str
+    process: str
+    started_at: float
+    seen_at: float
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """An experiment at a glance.
 
-    `counts` has every state. `num_recent` trials ended within the window that was asked
-    for. `best` is None until a trial has succeeded.
+    `counts` has every state. `num_reused` trials took a result that was known, `num_paused`
+    open ones wait for a person. `num_recent` ended within the window that was asked for, the
+    last at `last_finished_at`; reused ones took no time, and are left out of both.
+    `best` is None until a trial has succeeded.
     """
 
     experiment: ExperimentRow
     counts: Mapping[TrialState, int]
+    num_reused: int
+    num_paused: int
     best: TrialRow | None
     num_recent: int
     first_started_at: float | None
@@ -143,7 +193,7 @@ class Overview:
         """The experiment's state, which follows from its trials'."""
         if self.num_open == 0:
             return ExperimentState.FINISHED
-        if self.experiment.paused_reason is not None:
+        if self.experiment.paused_reason is not None or self.num_paused == self.num_open:
             return ExperimentState.PAUSED
         started = self.first_started_at is not None
         return ExperimentState.RUNNING if started else ExperimentState.QUEUED

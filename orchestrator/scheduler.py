@@ -4,62 +4,78 @@ No SQL and no Ray in here: the queue keeps the promises, the pool runs the packs
 are handed in, like the clock. One turn of the loop:
 
     hear the pool -> write what was said -> keep leases alive -> staff the pool -> hand out packs
+
+While the store cannot be used only the hearing goes on; what was said is kept until it can.
+
+Hear, renew, and only then judge. A worker is silent by what was heard at the last poll, and time
+in which nobody listened, as while a statement hung, is no silence of its. Overdue leases are
+sought right after our own were renewed; and after the store was away, only once every other
+orchestrator has had the time to renew its own.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
+from time import sleep
 from typing import Final
 
-from experiments.records import (
-    Assignment,
-    CheckpointSaved,
-    Event,
-    PointsMeasured,
-    Resources,
-    TrialFailed,
-    TrialStopped,
-    TrialSucceeded,
-)
+from experiments.errors import StoreError, StoreUnavailableError
+from experiments.records import Assignment, Resources
+from experiments.states import IncidentKind
 from orchestrator.claiming import Claim
+from orchestrator.journal import LONGEST_RETRY_SECONDS, Journal, Outage
 from orchestrator.leases import Lease
-from orchestrator.pool import Message, PackDone, Pool, Reported, WorkerLost, WorkerReady
+from orchestrator.listener import Listener
+from orchestrator.pool import Pool
 from orchestrator.queue import Queue
 from orchestrator.results import Results
+from orchestrator.seats import SILENT_SECONDS, Seat
 from orchestrator.settings import Settings
+from orchestrator.staff import Staff
 
 RENEW_SECONDS: Final = 2.0
 """How often leases are renewed; a request to stop is heard as often."""
 
 EXPIRE_SECONDS: Final = 5.0
-"""How often leases are sought whose holder fell silent."""
+"""How often leases are sought whose holder fell silent, and results that are known by now."""
 
-_MOST_LOST_AT_START: Final = 3
+TAKE_BACK_SECONDS: Final = 10.0
+"""How often leases are sought whose orchestrator is gone."""
+
+TRUCE_SECONDS: Final = 3 * LONGEST_RETRY_SECONDS
+"""How long nobody's lease is taken after the store was away for as long or longer.
+
+The other orchestrators find it back only at their next try, and renew then. An absence that is
+shorter lets no lease and no sign of life grow old.
+"""
+
+_STOP_RETRY_SECONDS: Final = 0.2
 
 _log = logging.getLogger(__name__)
 
 
-class WorkersDoNotStartError(Exception):
-    """Worker after worker was lost before it took its first pack."""
+class _Rhythm:
+    """Says when something is due that is done every so often."""
 
+    def __init__(self, seconds: float, *, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._due_at = clock() + seconds
 
-@dataclass(slots=True)
-class _Seat:
-    """A hired worker: its size, its machine, and the leases of the pack it works on.
+    def is_due(self) -> bool:
+        """Say whether it is time, and if so wait anew."""
+        if self._clock() < self._due_at:
+            return False
+        self._due_at = self._clock() + self._seconds
+        return True
 
-    `machine` is None until it is up. `busy` lasts until the worker says that its pack is
-    done, which is later than the last word on its trials: a pack handed out in between
-    would be taken for the old one.
-    """
+    def hasten(self) -> None:
+        """Have it due at once."""
+        self._due_at = self._clock()
 
-    resources: Resources
-    machine: str | None = None
-    busy: bool = False
-    leases: dict[str, Lease] = field(default_factory=dict)
-
-    @property
-    def idle(self) -> bool:
-        return self.machine is not None and not self.busy
+    def postpone(self, seconds: float) -> None:
+        """Have it due no sooner than that from now."""
+        self._due_at = max(self._due_at, self._clock() + seconds)
 
 
 class Scheduler:
@@ -74,175 +90,232 @@ class Scheduler:
         settings: Settings,
         clock: Callable[[], float],
         max_workers: int | None = None,
+        take_back: Callable[[], object] | None = None,
+        tidy: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """`clock` gives seconds that only ever rise; `max_workers` None means all that fit."""
+        """Remember what to work with; nothing is begun.
+
+        Args:
+            queue: Where trials are claimed.
+            results: Where what they measure goes.
+            pool: Where they run.
+            settings: Where checkpoints go, and how long a lease lasts.
+            clock: Gives seconds that only ever rise.
+            max_workers: The most workers at a time; None for all that fit.
+            take_back: Takes back what orchestrators that are gone had leased; None where
+                nobody else can work on the store.
+            tidy: Is given each trial that succeeded, to remove what it no longer needs.
+        """
         self._queue = queue
-        self._results = results
         self._pool = pool
         self._settings = settings
         self._clock = clock
-        self._max_workers = max_workers
-        self._seats: dict[str, _Seat] = {}
-        self._renewed_at = clock()
-        self._expired_at = clock()
-        self._lost_at_start = 0
-        self._last_reason = ""
-        self._too_large: set[Resources] = set()
+        self._take_back = take_back
+        self._tidy = tidy
+        self._staff = Staff(pool, clock=clock, max_workers=max_workers)
+        self._journal = Journal(results)
+        self._outage = Outage(clock)
+        self._listener = Listener(
+            queue=queue,
+            staff=self._staff,
+            journal=self._journal,
+            clock=clock,
+            on_success=self._follow_up,
+        )
+        self._renewing = _Rhythm(RENEW_SECONDS, clock=clock)
+        self._reassuring = _Rhythm(RENEW_SECONDS, clock=clock)
+        self._expiring = _Rhythm(EXPIRE_SECONDS, clock=clock)
+        self._reusing = _Rhythm(EXPIRE_SECONDS, clock=clock)
+        self._taking_back = _Rhythm(TAKE_BACK_SECONDS, clock=clock)
+        self._listened_at = clock()
+        self._store_used_at = clock()
 
     @property
     def is_working(self) -> bool:
         """Whether any trial is under way."""
-        return any(seat.leases for seat in self._seats.values())
+        return any(seat.leases for seat in self._staff.seats.values())
 
     def turn(self, *, wait_seconds: float = 0.5) -> None:
         """Do one turn of the loop, waiting so long at most for the pool to say something.
 
         Raises:
-            WorkersDoNotStartError: Workers are lost again and again before their first pack.
-            StoreError: The store cannot be used.
+            WorkersDoNotLastError: Workers, or the cluster, are lost again and again.
+            StoreError: The store cannot be used, and waiting would not help.
         """
-        self._hear(self._pool.poll(wait_seconds))
-        if self._lost_at_start >= _MOST_LOST_AT_START:
-            raise WorkersDoNotStartError(
-                f"{self._lost_at_start} workers in a row were lost while starting: "
-                f"{self._last_reason}"
-            )
-        self._keep_leases()
-        self._assign(self._queue.demand())
+        self._hear(wait_seconds)
+        self._staff.check()
+        self._listener.watch(frozen_after_seconds=self._settings.lease_seconds)
+        if not self._outage.is_due:
+            self._reassure()
+            return
+        began_at = self._clock()
+        with self._outage.noticed():
+            self._drop(self._journal.write())
+            self._keep_leases()
+            if self._outage.is_on:
+                self._make_up()
+            self._assign(self._queue.demand())
+            # When it began: a statement that hung at its end is seen in the next turn.
+            self._store_used_at = began_at
 
-    def shut_down(self, *, grace_seconds: float) -> None:
+    def shut_down(self, *, grace_seconds: float) -> bool:
         """Stop all trials, write what they still say, and give every lease back.
 
+        False where the store could not be used until the grace was over: leases are still
+        ours there, and what was not written is lost; the trials are taken back when this
+        process is seen to be gone.
+
         Raises:
-            StoreError: The store cannot be used. The workers are gone all the same.
+            StoreError: The store cannot be used for good. The workers are gone all the same.
         """
+        deadline = self._clock() + grace_seconds
         try:
-            deadline = self._clock() + grace_seconds
-            while self.is_working and self._clock() < deadline:
-                # Asked each time: a pack that was on its way had not begun at the first.
-                for name, seat in self._seats.items():
-                    self._pool.stop(name, list(seat.leases))
-                self._hear(self._pool.poll(0.2))
+            self._let_end(deadline)
+        except StoreError as error:  # of the pool; if it is the store's, writing raises it again
+            _log.warning("%s", error)
         finally:
             self._pool.close()
-        for seat in self._seats.values():
+        for seat in self._staff.seats.values():
             for lease in seat.leases.values():
-                self._queue.release(lease)
-        self._seats.clear()
+                self._journal.add(partial(self._queue.release, lease))
+        self._staff.seats.clear()
+        return self._write_the_last(deadline)
 
-    # --- hear and write
+    def _let_end(self, deadline: float) -> None:
+        """Ask all trials to end, and hear them out."""
+        while self.is_working and self._clock() < deadline:
+            # Asked each time: a pack that was on its way had not begun at the first.
+            for name, seat in self._staff.seats.items():
+                self._pool.stop(name, list(seat.leases))
+            self._hear(0.2)
+            if self._outage.is_due:
+                with self._outage.noticed():
+                    self._journal.write()
 
-    def _hear(self, messages: Iterable[Message]) -> None:
-        said = list(messages)
-        self._record(said)
-        for message in said:
-            match message:
-                case WorkerReady(worker, machine):
-                    self._lost_at_start = 0
-                    self._seats[worker].machine = machine
-                case Reported(worker, fence, event):
-                    self._settle(worker, fence, event)
-                case PackDone(worker):
-                    self._close_pack(worker)
-                case WorkerLost(worker, reason):
-                    self._bury(worker, reason)
+    def _write_the_last(self, deadline: float) -> bool:
+        """Write what is left, trying until the deadline, at least once; False if in vain."""
+        while True:
+            try:
+                self._journal.write()
+                if self._outage.is_on:
+                    self._queue.release_strays(())
+            except StoreUnavailableError as error:
+                if self._clock() >= deadline:
+                    _log.warning(
+                        "%s; what trials still said is lost, and they are queued later", error
+                    )
+                    return False
+                sleep(_STOP_RETRY_SECONDS)
+            else:
+                return True
 
-    def _record(self, messages: Iterable[Message]) -> None:
-        """Write all points and checkpoints of a turn in one transaction."""
-        batch = [
-            (Lease(message.event.trial_id, message.fence), message.event)
-            for message in messages
-            if isinstance(message, Reported)
-            and isinstance(message.event, PointsMeasured | CheckpointSaved)
-        ]
-        if batch:
-            self._drop(self._results.record(batch))
+    # --- hear
 
-    def _settle(self, worker: str, fence: int, event: Event) -> None:
-        """Write how a trial ended; other events are recorded already."""
-        lease, seat = Lease(event.trial_id, fence), self._seats.get(worker)
-        match event:
-            case TrialSucceeded():
-                machine = None if seat is None else seat.machine
-                self._queue.succeed(lease, event, machine=machine)
-            case TrialFailed(_, failure):
-                self._queue.fail(lease, failure)
-            case TrialStopped():
-                self._queue.release(lease)
-            case _:
-                return
-        if seat is not None:
-            seat.leases.pop(event.trial_id, None)
-
-    def _close_pack(self, worker: str) -> None:
-        """Take what a worker left unreported for lost: it has nothing more to say of it."""
-        seat = self._seats[worker]
-        for lease in seat.leases.values():
-            self._queue.lose(lease, f"{worker} ended its pack without a word of this trial")
-        seat.leases.clear()
-        seat.busy = False
-
-    def _bury(self, worker: str, reason: str) -> None:
-        seat = self._seats.pop(worker)
-        _log.warning("%s is gone: %s", worker, reason)
-        for lease in seat.leases.values():
-            self._queue.lose(lease, reason)
-        if seat.machine is None:
-            self._lost_at_start += 1
-            self._last_reason = reason
+    def _hear(self, wait_seconds: float) -> None:
+        """Hear the pool; that nobody listened for long is held against no worker."""
+        now = self._clock()
+        unheard = now - self._listened_at
+        if unheard >= SILENT_SECONDS / 2:
+            for seat in self._staff.seats.values():
+                seat.heard_at = min(now, seat.heard_at + unheard)
+                seat.progressed_at = min(now, seat.progressed_at + unheard)
+        self._listener.hear(self._pool.poll(wait_seconds))
+        self._listened_at = self._clock()
 
     # --- leases
 
     def _keep_leases(self) -> None:
-        now = self._clock()
-        if now - self._renewed_at >= RENEW_SECONDS:
-            self._renewed_at = now
+        is_renewal_due, is_expiry_due = self._renewing.is_due(), self._expiring.is_due()
+        if self._outage.is_on or is_renewal_due or is_expiry_due:
             self._renew()
-        if now - self._expired_at >= EXPIRE_SECONDS:
-            self._expired_at = now
-            for lease in self._queue.expire():
-                _log.warning("%s: the lease expired; queued again", lease.trial_id)
+        if self._clock() - self._store_used_at >= TRUCE_SECONDS:
+            is_expiry_due = False
+            self._expiring.postpone(TRUCE_SECONDS)
+            self._taking_back.postpone(TRUCE_SECONDS)
+        # First those whose orchestrator is gone: of these no worker is to blame.
+        if self._take_back is not None and self._taking_back.is_due():
+            self._take_back()
+        if is_expiry_due:
+            self._drop(self._queue.expire())
+        if self._reusing.is_due():
+            self._queue.reuse_known()
 
     def _renew(self) -> None:
-        held = [lease for seat in self._seats.values() for lease in seat.leases.values()]
-        if not held:
+        """Prolong the leases of all workers that were heard of lately, and say that we live."""
+        self._queue.sign_of_life()
+        alive = self._alive()
+        asked = [lease for seat in alive.values() for lease in seat.leases.values()]
+        if not asked:
             return
-        renewal = self._queue.renew(held, lease_seconds=self._settings.lease_seconds)
-        self._drop(set(held) - renewal.held)
-        for name, seat in self._seats.items():
+        renewal = self._queue.renew(asked, lease_seconds=self._settings.lease_seconds)
+        self._pool.renewed(
+            [name for name, seat in alive.items() if renewal.held & {*seat.leases.values()}]
+        )
+        self._drop(set(asked) - renewal.held)
+        for name, seat in alive.items():
             stopping = [
                 lease.trial_id for lease in seat.leases.values() if lease in renewal.stopping
             ]
             if stopping:
                 self._pool.stop(name, stopping)
 
+    def _reassure(self) -> None:
+        """While the store is away, keep workers going if nobody else could take their leases."""
+        if self._take_back is None and self._reassuring.is_due():
+            self._pool.renewed([*self._alive()])
+
+    def _alive(self) -> dict[str, Seat]:
+        """Give the seats with trials under way that were not silent at the last poll."""
+        return {
+            name: seat
+            for name, seat in self._staff.seats.items()
+            if seat.leases and not seat.is_silent(self._listened_at)
+        }
+
     def _drop(self, stale: Iterable[Lease]) -> None:
-        """Stop trials whose lease has passed to another: nothing they say counts any more."""
+        """End trials whose lease has passed on: nothing they say counts any more."""
         gone = set(stale)
-        for name, seat in self._seats.items():
+        for name, seat in tuple(self._staff.seats.items()):
             lost = [trial for trial, lease in seat.leases.items() if lease in gone]
-            if lost:
+            if lost and seat.is_silent(self._listened_at):
+                self._listener.end_silent(name)
+            elif lost:
                 self._pool.stop(name, lost)
 
-    # --- hand out and staff
+    def _make_up(self) -> None:
+        """After an outage: give back what was claimed unheard, and put it on record."""
+        seats = self._staff.seats.values()
+        self._queue.release_strays([lease for seat in seats for lease in seat.leases.values()])
+        if (account := self._outage.account()) is not None:
+            self._queue.note(IncidentKind.STORE_UNREACHABLE, account)
+        self._outage.end()
+
+    def _follow_up(self, trial_id: str) -> None:
+        """After a success is on record: nothing else is needed of it, and others may use it."""
+        self._tidy(trial_id)
+        self._reusing.hasten()
+
+    # --- hand out
 
     def _assign(self, waiting: Mapping[Resources, int]) -> None:
         """Give what waits to workers of its size, first in line first.
 
         A size that the rest of the pool keeps from getting one more worker holds back all
-        that come after it, so that the room it needs falls free instead of being taken.
+        that come after it, so that the room it needs falls free instead of being taken. Only
+        workers that have just been hired go on until their start has paid.
         """
-        for resources, num_waiting in waiting.items():
-            left = num_waiting - self._hand_out(resources, num_waiting)
-            if left > 0 and self._hire(resources, left) and self._is_kept_out(resources):
-                return
+        left, is_held_back = dict(waiting), False
+        for resources in waiting:
+            left[resources] -= self._hand_out(resources, left[resources], only_new=is_held_back)
+            if left[resources] > 0 and not is_held_back:
+                is_held_back = self._staff.hire(resources, waiting=left)
 
-    def _hand_out(self, resources: Resources, num_waiting: int) -> int:
+    def _hand_out(self, resources: Resources, num_waiting: int, *, only_new: bool) -> int:
         """Start packs on idle workers of a size; give how many trials were handed out."""
         handed_out = 0
-        for name, seat in self._seats.items():
-            if handed_out >= num_waiting or not seat.idle or seat.resources != resources:
-                continue
+        for name in self._staff.ready(resources, only_new=only_new):
+            if handed_out >= num_waiting:
+                break
             claims = self._queue.claim(
                 worker=name,
                 limit=1,
@@ -251,57 +324,10 @@ class Scheduler:
             )
             if not claims:  # what waits is not due yet, or another orchestrator was faster
                 break
-            seat.busy = True
-            seat.leases = {claim.lease.trial_id: claim.lease for claim in claims}
+            self._staff.seats[name].begin(claims, now=self._clock())
             self._pool.start(name, [self._assignment(claim) for claim in claims])
             handed_out += len(claims)
         return handed_out
-
-    def _hire(self, resources: Resources, num_waiting: int) -> bool:
-        """Hire for what waits, sending idle workers of other sizes home; True if too few."""
-        free = sum(s.resources == resources and not s.busy for s in self._seats.values())
-        while free < num_waiting:
-            if self._is_full(resources) and not self._make_room(resources):
-                return True
-            if not self._is_full(resources):
-                self._seats[self._pool.hire(resources)] = _Seat(resources)
-                free += 1
-        return False
-
-    def _make_room(self, resources: Resources) -> bool:
-        """Send one idle worker of another size home; False where none is to be had."""
-        if not self._is_kept_out(resources):
-            return False
-        other = next(
-            (n for n, s in self._seats.items() if s.idle and s.resources != resources), None
-        )
-        if other is None:
-            return False
-        self._pool.dismiss(other)
-        del self._seats[other]
-        return True
-
-    def _is_full(self, resources: Resources) -> bool:
-        at_limit = self._max_workers is not None and len(self._seats) >= self._max_workers
-        return at_limit or not self._pool.room_for(resources)
-
-    def _is_kept_out(self, resources: Resources) -> bool:
-        """Say whether one more worker of this size would fit if the other sizes were gone."""
-        num_hired = sum(seat.resources == resources for seat in self._seats.values())
-        return self._fits_alone(resources, num_hired + 1)
-
-    def _fits_alone(self, resources: Resources, num_workers: int) -> bool:
-        if self._max_workers is not None and num_workers > self._max_workers:
-            return False
-        fits = self._pool.could_hold(resources, num_workers=num_workers)
-        if num_workers == 1 and not fits and resources not in self._too_large:
-            self._too_large.add(resources)
-            _log.warning(
-                "trials wait for a worker with %d CPUs and %g GPUs, which no machine here has",
-                resources.cpus,
-                resources.gpus,
-            )
-        return fits
 
     def _assignment(self, claim: Claim) -> Assignment:
         trial_id, fence = claim.lease.trial_id, claim.lease.fence
@@ -312,5 +338,6 @@ class Scheduler:
             config=claim.config,
             checkpoints=claim.checkpoints,
             checkpoint_folder=str(folder),
+            resume_from=claim.resume_from,
             timeout_seconds=claim.timeout_seconds,
         )

@@ -3,6 +3,7 @@
 Reading settings touches no disk; `create_home` is called by what is about to write.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import StoreError
+from orchestrator.ray_address import EMBEDDED
 
 _SQLITE = "sqlite:///"
 
@@ -30,9 +32,21 @@ class Settings:
     lease_seconds: float = 60.0
 
     @property
+    def is_ray_embedded(self) -> bool:
+        """Whether Ray is one of our own on this machine: unset, or called `local`."""
+        return self.ray_address in EMBEDDED
+
+    @property
     def checkpoints(self) -> Path:
-        """The folder of all trials' checkpoints."""
-        return self.home / "checkpoints"
+        """The folder of all trials' checkpoints; a store that lies elsewhere has its own in it.
+
+        The same spec has the same trial ids in every store, so two stores of one home would
+        write over each other's files.
+        """
+        folder = self.home / "checkpoints"
+        if self.database_url == _default_url(self.home):
+            return folder
+        return folder / hashlib.sha256(self.store_name.encode()).hexdigest()[:12]
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -79,19 +93,21 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     home = _folder(environ.get("TRAINYARD_HOME") or "~/.trainyard")
     return Settings(
         home=home,
-        database_url=_database_url(
-            environ.get("TRAINYARD_DATABASE_URL") or f"{_SQLITE}{home / 'trainyard.db'}"
-        ),
+        database_url=_database_url(environ.get("TRAINYARD_DATABASE_URL") or _default_url(home)),
         data=_folder(environ.get("TRAINYARD_DATA") or str(home / "data")),
         mlflow_uri=environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home / 'mlflow.db'}",
         ray_address=environ.get("RAY_ADDRESS") or None,
     )
 
 
+def _default_url(home: Path) -> str:
+    return f"{_SQLITE}{home / 'trainyard.db'}"
+
+
 def redacted(url: str) -> str:
     """Give a database URL without its password."""
     url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?<=[?&]password=)[^&]*", "***", url)
+    return re.sub(r"(?<=password=)[^&]*", "***", url)
 
 
 def sqlite_path(url: str) -> Path | None:

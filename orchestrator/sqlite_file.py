@@ -5,6 +5,7 @@ commit synced to disk; transactions that write take the lock at their start, so 
 of them fails half-way.
 """
 
+import errno
 import os
 import sqlite3
 import tempfile
@@ -13,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from experiments.errors import StoreError
+from experiments.errors import StoreError, StoreUnavailableError
 
 BUSY_TIMEOUT_SECONDS: Final = 30.0
 READS_ONLY: Final = "trainyard_reads_only"
@@ -40,19 +41,53 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 
 
+def url_of(path: Path) -> URL:
+    """Give the URL of a store's file, whatever characters are in its name."""
+    return URL.create("sqlite", database=str(path))
+
+
 def prepare(engine: Engine) -> None:
-    """Make the engine's connections durable, and let its transactions begin as they should."""
+    """Make the engine's connections durable, and let its transactions begin as they should.
+
+    Once a connection is open, a file that was deleted or replaced is refused (`StoreError`):
+    SQLite would go on writing into the one that nobody can open any more.
+    """
+    path = Path(str(engine.url.database)).absolute()
+    opened: tuple[int, int] | None = None
+
+    @event.listens_for(engine, "do_connect")
+    def _on_open(*_: object) -> None:
+        _require_same(path, opened)  # here too: to connect is to make a file where none is
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        nonlocal opened
+        opened = opened or _identity(path)
         connection.isolation_level = None  # the driver begins nothing; we do, below
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
+        _require_same(path, opened)
         reads_only = connection.get_execution_options().get(READS_ONLY, False)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def let_tables_be_remade(engine: Engine) -> None:
+    """Let a migration drop tables that others refer to, and make them again.
+
+    To be called before the engine connects: within a transaction SQLite ignores the switch.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA foreign_keys = OFF")
+
+    @event.listens_for(engine, "commit")
+    def _on_commit(connection: Connection) -> None:
+        astray = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        assert not astray, f"the migration left rows that refer to nothing: {astray[:5]}"
 
 
 def create(path: Path, create_tables: Callable[[Connection], None]) -> None:
@@ -62,10 +97,12 @@ def create(path: Path, create_tables: Callable[[Connection], None]) -> None:
     that create it at once one wins, and none ever sees half a store.
 
     Raises:
-        StoreError: The folder cannot be written, or lies on a network file system.
+        StoreError: The folder cannot be written, or lies on a network file system; or a
+            log is there of a store that is not.
     """
     if path.exists():
         return
+    refuse_leftover(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_network(path.parent)
@@ -76,11 +113,44 @@ def create(path: Path, create_tables: Callable[[Connection], None]) -> None:
             with suppress(FileExistsError):
                 os.link(unborn, path)
     except OSError as error:
-        raise StoreError(f"{path}: the store cannot be created: {error.strerror}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = StoreUnavailableError if full else StoreError
+        raise kind(f"{path}: the store cannot be created: {error.strerror}") from error
+
+
+def refuse_leftover(path: Path) -> None:
+    """Refuse the log of a store that is gone: SQLite would write it into another one.
+
+    Raises:
+        StoreError: There is such a log.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and not path.exists():  # asked in this order: a new store comes before its log
+        raise StoreError(
+            f"{log}: is left of a store that is not there: put {path.name} back beside it, or "
+            f"remove it and {path.name}-shm"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _require_same(path: Path, opened: tuple[int, int] | None) -> None:
+    if opened is not None and _identity(path) != opened:
+        raise StoreError(
+            f"{path}: the store was deleted, moved or replaced while it was in use, and nothing "
+            "is written any more: put the file back as it was, or restore a backup of it, and "
+            "start again"
+        )
 
 
 def _fill(path: Path, create_tables: Callable[[Connection], None]) -> None:
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(url_of(path))
     prepare(engine)
     raw = engine.raw_connection()
     raw.cursor().execute("PRAGMA journal_mode = WAL")  # written into the file, for good

@@ -20,10 +20,14 @@ from orchestrator.tables import trial as trial_table
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What came of a submit; `new` is false where the same spec had been submitted before."""
+    """What came of a submit; `new` is false where the same spec had been submitted before.
+
+    `num_reused` trials had their results at once, since they were known.
+    """
 
     experiment_id: str
     new: bool
+    num_reused: int = 0
 
 
 def insert_experiment(
@@ -54,9 +58,11 @@ def insert_experiment(
     ).first()
     if inserted is None:
         return False
-    connection.execute(
-        insert(trial_table), [_trial_row(trial, experiment.id, now=now) for trial in trials]
-    )
+    rows = [
+        _trial_row(trial, experiment.id, shares=experiment.execution.reuse, now=now)
+        for trial in trials
+    ]
+    connection.execute(insert(trial_table), rows)
     return True
 
 
@@ -73,10 +79,11 @@ def _experiment_row(experiment: Experiment) -> dict[str, Any]:
         "priority": experiment.execution.priority,
         "cpus": experiment.resources.cpus,
         "gpus": experiment.resources.gpus,
+        "failures_forgiven": 0,
     }
 
 
-def _trial_row(trial: Trial, experiment_id: str, *, now: float) -> dict[str, Any]:
+def _trial_row(trial: Trial, experiment_id: str, *, shares: bool, now: float) -> dict[str, Any]:
     return {
         "id": trial.id,
         "experiment_id": experiment_id,
@@ -86,12 +93,12 @@ def _trial_row(trial: Trial, experiment_id: str, *, now: float) -> dict[str, Any
         "params": trial.params,
         "config": trial.config.to_data(),
         "content_key": trial.content_key,
+        "shared_key": trial.content_key if shares else None,
         "work": trial.work.to_data(),
         "state": TrialState.QUEUED,
         "fence": 0,
-        "stop_requested": False,
-        "failures": 0,
-        "losses": 0,
+        "is_paused": False,
+        "spent": {},
         "available_at": AT_ONCE,
         "queued_at": now,
     }

@@ -25,7 +25,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """The migration that gives the tables below."""
 
 VERSION_TABLE: Final = "trainyard_version"
@@ -67,6 +67,8 @@ experiment = Table(
     Column("created_at", Double, nullable=False),
     Column("git_commit", Text),
     Column("paused_reason", Text),
+    # Failed trials that no longer count towards `max_failed_trials`: a person said `resume`.
+    Column("failures_forgiven", Integer, nullable=False),
     Index("ix_experiment_name_created_at", "name", "created_at"),
 )
 
@@ -81,6 +83,9 @@ trial = Table(
     Column("params", _Json, nullable=False),
     Column("config", _Json, nullable=False),
     Column("content_key", Text, nullable=False),
+    # The content key, if a result may be taken from elsewhere; and where it was taken from.
+    Column("shared_key", Text),
+    Column("reused_from", Text),
     # What training it will take, by arithmetic; with the machine and the seconds it took in
     # the end, what estimates learn from.
     Column("work", _Json, nullable=False),
@@ -89,11 +94,13 @@ trial = Table(
     Column("fence", Integer, nullable=False),
     Column("lease_expires_at", Double),
     Column("worker", Text),
-    Column("stop_requested", Boolean, nullable=False),
+    Column("orchestrator", Text),
+    # What the attempt under way is asked to stop for: "cancel" or "pause"; NULL if it is not.
+    Column("stop_requested", String(8)),
+    Column("is_paused", Boolean, nullable=False),
     Column("available_at", Double, nullable=False),
-    # Attempts that ended by the trial's own failure, and by the loss of the worker.
-    Column("failures", Integer, nullable=False),
-    Column("losses", Integer, nullable=False),
+    # How many attempts ended badly, by the kind of failure: each kind has its own budget.
+    Column("spent", _Json, nullable=False),
     Column("failure", _Json),
     Column("metrics", _Json),
     Column("objective_value", Double),
@@ -116,10 +123,15 @@ trial = Table(
 IS_QUEUED: Final = trial.c.state == literal_column("'queued'")
 IS_LEASED: Final = trial.c.state == literal_column("'leased'")
 
+# All that decides who is next, so that no row is read for it (for SQLite the state, too).
 Index(
     "ix_trial_queued",
     trial.c.experiment_id,
     trial.c.number,
+    trial.c.available_at,
+    trial.c.is_paused,
+    trial.c.shared_key,
+    trial.c.state,
     sqlite_where=IS_QUEUED,
     postgresql_where=IS_QUEUED,
 )
@@ -129,8 +141,24 @@ Index(
     sqlite_where=IS_LEASED,
     postgresql_where=IS_LEASED,
 )
+# Of all that may share a result, one is trained at a time.
+Index(
+    "uq_trial_shared_key_leased",
+    trial.c.shared_key,
+    unique=True,
+    sqlite_where=IS_LEASED,
+    postgresql_where=IS_LEASED,
+)
 # All that an overview reads, asked several times a second: neither needs the wide rows.
-Index(None, trial.c.experiment_id, trial.c.state, trial.c.started_at, trial.c.finished_at)
+Index(
+    "ix_trial_overview",
+    trial.c.experiment_id,
+    trial.c.state,
+    trial.c.started_at,
+    trial.c.finished_at,
+    trial.c.is_paused,
+    trial.c.reused_from,
+)
 Index(None, trial.c.experiment_id, trial.c.objective_value)
 Index(None, trial.c.experiment_id, trial.c.variant, trial.c.state)
 # What a plan wants to know: which of its trials have a result, what the latest ones took.
@@ -144,6 +172,9 @@ attempt = Table(
     Column("fence", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("worker", Text, nullable=False),
+    Column("orchestrator", Text, nullable=False),
+    # Of the checkpoint that it went on from; 0 for a start, NULL until it has begun.
+    Column("begun_epoch", Integer),
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("failure", _Json),
@@ -187,7 +218,33 @@ checkpoint = Table(
     Column("sha256", String(64), nullable=False),
     Column("num_bytes", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
-    PrimaryKeyConstraint("trial_id", "kind"),
+    PrimaryKeyConstraint("trial_id", "kind", "fence", "epoch"),
+)
+
+# Who works on the store; a row goes when its orchestrator ends in good order.
+orchestrator = Table(
+    "orchestrator",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    # The process by number and start, so that a later one of that number is another.
+    Column("process", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+
+# What went wrong around the trials, and what was done about it.
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("experiment_id", Text),
+    Column("trial_id", Text),
+    Column("message", Text, nullable=False),
+    Index("ix_incident_at", "at"),
+    Index("ix_incident_experiment_id_at", "experiment_id", "at"),
 )
 
 # What MLflow has yet to be told. `revision` rises each time there is something new to
@@ -203,6 +260,7 @@ outbox = Table(
     Column("available_at", Double, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("done_at", Double),
+    Column("failed_at", Double),
     Column("error", Text),
     UniqueConstraint("kind", "key"),
 )

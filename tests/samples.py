@@ -125,6 +125,20 @@ def claim_one(queue: Queue) -> Claim:
     return only
 
 
+def an_orchestrator(
+    engine: Engine,
+    clock: SettableClock,
+    orchestrator: str,
+    *,
+    host: str = "here",
+    process: str | None = None,
+) -> Queue:
+    """Give the queue of an orchestrator that works on the store."""
+    queue = Queue(engine, now=clock, orchestrator=orchestrator)
+    queue.enter(host=host, process=process or f"{orchestrator}:1")
+    return queue
+
+
 def success_of(trial_id: str, accuracy: float = 0.9, **metrics: float) -> TrialSucceeded:
     return TrialSucceeded(
         trial_id,
@@ -146,6 +160,11 @@ def points_of(trial_id: str, *values: float, metric: str = "train/loss") -> Poin
 
 def saved(trial_id: str, kind: str = "best", *, epoch: int = 1) -> CheckpointSaved:
     return CheckpointSaved(trial_id, kind, epoch, 10 * epoch, f"{kind}.pt", "a" * 64, 123)
+
+
+def epoch_saved(trial_id: str, epoch: int) -> list[CheckpointSaved]:
+    """Give what a worker says of an epoch's checkpoints."""
+    return [saved(trial_id, kind, epoch=epoch) for kind in ("best", "last")]
 
 
 def attempts_of(engine: Engine, trial_id: str) -> list[tuple[int, str]]:

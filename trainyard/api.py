@@ -8,14 +8,14 @@ frame = ty.trials("quickstart")
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from experiments.errors import WaitTimeoutError
 from experiments.planning.plan import Plan, make_plan
-from experiments.spec import read_spec
-from experiments.states import ExperimentState
+from experiments.spec import Spec, read_spec
+from experiments.states import TrialState
 from orchestrator.machine import capacity
 from orchestrator.settings import from_environment
 from trainyard.knowledge import Installation
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from experiments.leaderboard import Standing
+    from orchestrator.interventions import Cancellation, Pause
     from orchestrator.rows import Overview
 
 SpecSource = str | Path | Mapping[str, Any]
@@ -35,17 +36,23 @@ _POLL_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An experiment in the store. `new` is false where the same spec had been submitted."""
+    """An experiment in the store. `new` is false where the same spec had been submitted.
+
+    `num_reused` of its trials took a result that was known.
+    """
 
     name: str
     experiment_id: str
     num_trials: int
+    num_reused: int
     new: bool
     store: str
 
 
-def plan(spec: SpecSource) -> Plan:
+def plan(spec: SpecSource, *, reuse: bool | None = None) -> Plan:
     """Check a spec and list what would run; writes nothing.
+
+    `reuse` stands in for the spec's `execution.reuse`, which makes it another experiment.
 
     Raises:
         SpecError: The spec is wrong; the error lists all faults.
@@ -53,17 +60,18 @@ def plan(spec: SpecSource) -> Plan:
         StoreError: The store cannot be read, and `init` names something in it.
     """
     settings = from_environment()
-    there = capacity() if settings.ray_address is None else None
+    there = capacity() if settings.is_ray_embedded else None
+    asked = read_spec(spec)
+    if reuse is not None:
+        asked = _with_reuse(asked, reuse)
     with Installation(settings) as knowledge:
-        return make_plan(
-            read_spec(spec), data_root=settings.data, capacity=there, knowledge=knowledge
-        )
+        return make_plan(asked, data_root=settings.data, capacity=there, knowledge=knowledge)
 
 
-def submit(spec: SpecSource) -> Submitted:
+def submit(spec: SpecSource, *, reuse: bool | None = None) -> Submitted:
     """Record an experiment and its trials, for an orchestrator to work on.
 
-    The same spec again is the same experiment, and changes nothing.
+    The same spec again is the same experiment, and changes nothing. `reuse` as for `plan`.
 
     Raises:
         SpecError: The spec is wrong; nothing was written.
@@ -71,7 +79,7 @@ def submit(spec: SpecSource) -> Submitted:
     """
     from trainyard.workplace import Workplace
 
-    planned = plan(spec)
+    planned = plan(spec, reuse=reuse)
     with Workplace() as workplace:
         done = workplace.queue.submit(
             planned.experiment,
@@ -83,16 +91,16 @@ def submit(spec: SpecSource) -> Submitted:
         name=planned.experiment.name,
         experiment_id=done.experiment_id,
         num_trials=len(planned.trials),
+        num_reused=done.num_reused,
         new=done.new,
         store=workplace.settings.store_name,
     )
 
 
-def run(spec: SpecSource, *, workers: int | None = None) -> "Overview":
+def run(spec: SpecSource, *, workers: int | None = None, reuse: bool | None = None) -> "Overview":
     """Submit a spec and work until its experiment is finished; give its counts.
 
-    `workers` is the most workers at a time (None: all that fit). Starts Ray, so it belongs
-    to the main thread.
+    `workers` is the most workers at a time (None: all that fit), `reuse` as for `plan`.
 
     Raises:
         SpecError: The spec is wrong; nothing was written.
@@ -102,7 +110,7 @@ def run(spec: SpecSource, *, workers: int | None = None) -> "Overview":
     """
     from trainyard.working import work_on
 
-    return work_on(plan(spec), num_workers=workers, git_commit=git_commit(spec))
+    return work_on(plan(spec, reuse=reuse), num_workers=workers, git_commit=git_commit(spec))
 
 
 def wait(
@@ -111,12 +119,13 @@ def wait(
     timeout_seconds: float | None = None,
     on_poll: Callable[["Overview"], None] | None = None,
 ) -> "Overview":
-    """Wait until an experiment is finished or paused; give its counts.
+    """Wait until an experiment is finished, or paused with nothing under way; give its counts.
 
     Raises:
         NotFoundError: There is no such experiment.
         WaitTimeoutError: The time was up first.
     """
+    from trainyard.working import is_over
     from trainyard.workplace import Workplace
 
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -126,7 +135,7 @@ def wait(
             (overview,) = workplace.results.overviews([found.id])
             if on_poll is not None:
                 on_poll(overview)
-            if overview.state in (ExperimentState.FINISHED, ExperimentState.PAUSED):
+            if is_over(overview):
                 return overview
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeoutError(
@@ -134,6 +143,59 @@ def wait(
                     f"{timeout_seconds:g} s"
                 )
             time.sleep(_POLL_SECONDS)
+
+
+def cancel(what: str) -> "Cancellation":
+    """Cancel an experiment or a trial, by name or id: what waits at once, what runs soon.
+
+    Raises:
+        NotFoundError: There is neither.
+    """
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        return workplace.cancel(what)
+
+
+def pause(what: str) -> "Pause":
+    """Begin nothing more of an experiment or a trial; what runs of it stops soon, and waits.
+
+    Raises:
+        NotFoundError: There is neither.
+    """
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        return workplace.pause(what)
+
+
+def resume(what: str) -> int:
+    """Let go on what was paused, by `pause` or by failures; give how many trials wait again.
+
+    Trials go on from their last checkpoints.
+
+    Raises:
+        NotFoundError: There is neither an experiment nor a trial of that name.
+    """
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        return workplace.resume(what)
+
+
+def retry(what: str, *, failed_only: bool = False) -> int:
+    """Queue again what failed, and unless `failed_only` what was cancelled; give how many trials.
+
+    Raises:
+        NotFoundError: There is neither an experiment nor a trial of that name.
+    """
+    from trainyard.workplace import Workplace
+
+    states = [TrialState.FAILED, TrialState.QUARANTINED]
+    if not failed_only:
+        states.append(TrialState.CANCELLED)
+    with Workplace() as workplace:
+        return workplace.retry(what, states=states)
 
 
 def trials(experiment: str) -> "pd.DataFrame":
@@ -198,6 +260,20 @@ def load_model(trial_id: str) -> "torch.nn.Module":
     with Workplace() as workplace:
         found = selected_weights(workplace.results, workplace.results.trial(trial_id))
     return load_predictor(Path(found.path), sha256=found.sha256)
+
+
+def _with_reuse(spec: Spec, reuse: bool) -> Spec:
+    """Give a spec as if `execution.reuse` had been written so."""
+    if spec.execution.reuse == reuse:
+        return spec
+    execution = {**spec.plain.get("execution", {}), "reuse": reuse}
+    told = f"# submitted with execution.reuse: {str(reuse).lower()}\n"
+    return replace(
+        spec,
+        plain={**spec.plain, "execution": execution},
+        execution=replace(spec.execution, reuse=reuse),
+        text=spec.text and f"{spec.text.rstrip()}\n{told}",
+    )
 
 
 def git_commit(spec: SpecSource) -> str | None:

@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import socket
+import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,23 +15,15 @@ from urllib.parse import urlsplit
 from dashboards.numbers import bytes_text
 from experiments.architectures.named_architectures import plugin_faults
 from experiments.errors import TrainyardError
-from orchestrator.database import StoreMissingError, open_store
 from orchestrator.machine import capacity
-from orchestrator.settings import Settings, redacted
+from orchestrator.ray_address import check_address
+from orchestrator.settings import Settings, redacted, sqlite_path
+from trainyard.findings import Check
+from trainyard.store_checks import store_checks
 
 _PACKAGES: Final = ("torch", "torchvision", "ray", "mlflow", "sqlalchemy", "pandas", "scikit-learn")
 _LEAST_FREE_BYTES: Final = 2**30
 _CONNECT_SECONDS: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at; `mend` is empty where there is nothing to do."""
-
-    name: str
-    ok: bool
-    found: str
-    mend: str = ""
 
 
 def check_installation(settings: Settings) -> list[Check]:
@@ -49,7 +42,10 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield _machine()
     yield _folder("home", settings.home, variable="TRAINYARD_HOME")
     yield _folder("data", settings.data, variable="TRAINYARD_DATA")
-    yield _store(settings)
+    if (store := sqlite_path(settings.database_url)) is not None and store.parent != settings.home:
+        yield _folder("store's folder", store.parent, variable="TRAINYARD_DATABASE_URL")
+    yield from _private(settings)
+    yield from store_checks(settings)
     yield _mlflow(settings.mlflow_uri)
     yield _ray(settings)
 
@@ -77,14 +73,18 @@ def _folder(name: str, path: Path, *, variable: str) -> Check:
     return Check(name, True, found)
 
 
-def _store(settings: Settings) -> Check:
-    try:
-        open_store(settings.database_url, create=False).dispose()
-    except StoreMissingError:
-        return Check("store", True, f"{settings.store_name}, not made yet")
-    except TrainyardError as error:
-        return Check("store", False, str(error), "see TRAINYARD_DATABASE_URL")
-    return Check("store", True, settings.store_name)
+def _private(settings: Settings) -> Iterator[Check]:
+    """Look whether other users can read what is nobody else's: the home, and the store's files."""
+    store = sqlite_path(settings.database_url)
+    files = [] if store is None else [Path(f"{store}{end}") for end in ("", "-wal", "-shm")]
+    for path, wanted in ((settings.home, 0o700), *((file, 0o600) for file in files)):
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if mode & 0o077:
+            found = f"{path}: other users of this machine may use it (mode {mode:04o})"
+            yield Check("privacy", False, found, f"chmod {wanted:o} {shlex.quote(str(path))}")
 
 
 def _mlflow(uri: str) -> Check:
@@ -102,10 +102,8 @@ def _mlflow(uri: str) -> Check:
 
 
 def _ray(settings: Settings) -> Check:
-    if settings.ray_address is None:
+    if settings.ray_address is None or settings.is_ray_embedded:
         return Check("Ray", True, "embedded")
-    from orchestrator.ray_pool import check_address
-
     try:
         check_address(settings.ray_address, os.environ)
     except TrainyardError as error:

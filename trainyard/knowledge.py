@@ -68,12 +68,14 @@ class Installation:
             NotFoundError: There is none, or it has no weights; the message says which.
             StoreError: The store cannot be read.
         """
+        from trainyard.workplace import patiently
+
         try:
-            known = self._known
+            known = patiently(lambda: self._known)
         except NotFoundError as error:
             message = f"{name!r}, whose weights are wanted, is not recorded: {error}"
             raise NotFoundError(message) from error
-        return known.source(name)
+        return patiently(lambda: known.source(name))
 
     def finished(self, keys: Collection[str]) -> set[str]:
         """Give those of the content keys under which a trial has succeeded."""
@@ -104,7 +106,7 @@ class Installation:
     @property
     def _is_elsewhere(self) -> bool:
         """Say whether workers run on a cluster, of whose machines nothing is known here."""
-        return self._settings.ray_address is not None
+        return not self._settings.is_ray_embedded
 
     def _ask(self, question: "Callable[[Known], Answer]", nothing: Answer) -> Answer:
         """Give the store's answer, or `nothing` where it has none to give."""

@@ -1,6 +1,7 @@
 """Working on experiments in this process: data first, then the orchestrator until it is done."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,20 +10,31 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
-from experiments.errors import DatasetError
+from experiments.errors import DatasetError, StoreUnavailableError
 from experiments.planning.plan import Plan
 from experiments.records import DataConfig
 from experiments.states import ExperimentState, TrialState
+from orchestrator.reaper import MARK
 from orchestrator.results import Results
 from orchestrator.rows import Overview
 from orchestrator.service import Orchestrator
 from orchestrator.settings import Settings, from_environment
+from trainyard.workplace import patiently
 
 MIRROR_SECONDS: Final = 180.0
 """How long a finished run waits for MLflow to have been told everything."""
 
+_PAUSE_SECONDS: Final = 2.0  # after a look at a store that cannot be used
 
 _DONE: Final = (ExperimentState.FINISHED, ExperimentState.PAUSED)
+
+
+def is_over(overview: Overview) -> bool:
+    """Say whether nothing of an experiment is under way, and nothing will be by itself.
+
+    What was under way when failures paused it goes on, and is waited for.
+    """
+    return overview.state in _DONE and not overview.counts[TrialState.LEASED]
 
 
 class Watcher(Protocol):
@@ -57,7 +69,7 @@ def work_on(
     watcher: AbstractContextManager[Watcher] | None = None,
     on_submitted: Callable[[Overview], None] = lambda _: None,
 ) -> Overview:
-    """Submit a plan and work until its experiment is finished (or paused).
+    """Submit a plan and work until its experiment is over: finished, or paused and at rest.
 
     Raises:
         DatasetError: The data set cannot be had here; nothing was submitted.
@@ -66,31 +78,34 @@ def work_on(
     """
     settings = from_environment()
     with Orchestrator(settings, num_workers=num_workers) as orchestrator:
-        if settings.ray_address is None:
-            prepare_data(plan.trials[0].config.data, settings)
-        done = orchestrator.queue.submit(
-            plan.experiment,
-            plan.trials,
-            class_names=plan.data.class_names,
-            git_commit=git_commit,
+        if settings.is_ray_embedded:
+            prepare_data(plan.trials[0].config.data, settings, orchestrator=orchestrator.id)
+        done = patiently(
+            lambda: orchestrator.queue.submit(
+                plan.experiment,
+                plan.trials,
+                class_names=plan.data.class_names,
+                git_commit=git_commit,
+            )
         )
 
         glance = _Glance(lambda: orchestrator.results.overviews([done.experiment_id]), seconds=0.2)
         on_submitted(glance.now()[0])
         with watcher or nullcontext(_Silent()) as shown:
             finished = orchestrator.work(
-                until=lambda: glance.recent()[0].state in _DONE,
+                until=lambda: is_over(glance.recent()[0]),
                 on_turn=lambda: shown.show(glance.recent()[0]),
             )
-            shown.show(glance.now()[0])
             if not finished:
+                shown.show(glance.latest()[0])
                 raise KeyboardInterrupt("what is finished is kept; the same command goes on")
+            shown.show(patiently(glance.now)[0])
             left = orchestrator.drain_mirror(
                 timeout_seconds=MIRROR_SECONDS, on_turn=shown.show_mirror
             )
             if left:
                 shown.show_mirror_late(left)
-        return glance.now()[0]
+        return patiently(glance.now)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +129,13 @@ def work_on_everything(
     with Orchestrator(from_environment(), num_workers=num_workers) as orchestrator:
         underway = _Underway(orchestrator.results)
         glance = _Glance(underway.look, seconds=1.0)
+        whole = _Glance(underway.look_at_all, seconds=0.0)
 
         def is_idle() -> bool:
-            return until_idle and all(
-                seen.state in _DONE and not seen.counts[TrialState.LEASED]
-                for seen in glance.recent()
-            )
+            return until_idle and all(map(is_over, glance.recent()))
 
         finished = orchestrator.work(until=is_idle, on_turn=lambda: on_look(glance.recent()))
-        on_look(underway.look_at_all())
+        on_look(patiently(whole.now) if finished else whole.latest())
         left = 0
         if finished:
             left = orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=lambda _: None)
@@ -156,22 +169,34 @@ class _Glance:
     def __init__(self, look: Callable[[], tuple[Overview, ...]], *, seconds: float) -> None:
         self._look = look
         self._seconds = seconds
-        self.now()
+        self._look_at = 0.0
+        self._seen = patiently(self.now)
 
     def now(self) -> tuple[Overview, ...]:
+        """Look; raises StoreUnavailableError where that cannot be done now."""
         self._seen = self._look()
-        self._at = time.monotonic()
+        self._look_at = time.monotonic() + self._seconds
         return self._seen
 
+    def latest(self) -> tuple[Overview, ...]:
+        """Look, or give what was seen last while the store cannot be used."""
+        try:
+            return self.now()
+        except StoreUnavailableError:  # the scheduler tells of it
+            self._look_at = time.monotonic() + _PAUSE_SECONDS
+            return self._seen
+
     def recent(self) -> tuple[Overview, ...]:
-        return self._seen if time.monotonic() < self._at + self._seconds else self.now()
+        """Give what was seen lately, or look."""
+        return self._seen if time.monotonic() < self._look_at else self.latest()
 
 
-def prepare_data(config: DataConfig, settings: Settings) -> None:
+def prepare_data(config: DataConfig, settings: Settings, *, orchestrator: str) -> None:
     """Prepare a data set on this machine unless it is; its progress goes to stderr.
 
     In a process of its own: reading a data set for the first time may import torchvision,
-    which takes 15 seconds and is of no use here afterwards.
+    which takes 15 seconds and is of no use here afterwards. It carries the orchestrator's id,
+    so that it ends with that one.
 
     Raises:
         DatasetError: The data cannot be had here.
@@ -181,7 +206,8 @@ def prepare_data(config: DataConfig, settings: Settings) -> None:
     if is_staged(config, settings.data):
         return
     job = [sys.executable, "-m", "workers.staging", json.dumps(asdict(config)), str(settings.data)]
-    if subprocess.run(job, stdin=subprocess.DEVNULL, check=False).returncode:
+    marked = os.environ | {MARK: orchestrator}
+    if subprocess.run(job, stdin=subprocess.DEVNULL, env=marked, check=False).returncode:
         raise DatasetError(
             f"{config.name}: not prepared, for the reason above; nothing was submitted"
         )

@@ -1,19 +1,37 @@
-"""One installation opened: its settings, and its store when something asks for it."""
+"""One installation opened: its settings, and its store when something asks for it.
 
-from collections.abc import Collection
+What is asked of the store is asked again while that is restarting, for `PATIENCE_SECONDS`.
+"""
+
+import sys
+from collections.abc import Callable, Collection
 from functools import cached_property
-from typing import Self
+from typing import Any, Final, Self, TypeVar, cast
 
 from sqlalchemy import Engine
 
+from experiments.errors import StoreUnavailableError
+from experiments.language.printable import printable
 from experiments.states import TrialState
-from orchestrator.database import open_store
-from orchestrator.interventions import Cancellation
+from orchestrator.database import open_store, persist
+from orchestrator.interventions import Cancellation, Pause
 from orchestrator.known import experiment_or_trial
 from orchestrator.queue import Queue
 from orchestrator.results import Results
 from orchestrator.rows import TrialRow
 from orchestrator.settings import Settings, from_environment
+
+PATIENCE_SECONDS: Final = 15.0
+"""How long a command waits for a store that cannot be used now."""
+
+_QUIET_SECONDS: Final = 1.0
+_IN_DOUBT: Final = (
+    "the store went away for a moment: it may have been done at the first try; "
+    "see `trainyard status`"
+)
+
+Answer = TypeVar("Answer")
+Store = TypeVar("Store", Queue, Results)
 
 
 class Workplace:
@@ -25,6 +43,8 @@ class Workplace:
     def __init__(self, settings: Settings | None = None) -> None:
         """Take the settings from the environment unless they are given."""
         self.settings = settings or from_environment()
+        self.is_in_doubt = False
+        """Whether what found nothing to do may have been done by a try that got no answer."""
         self._engines: list[Engine] = []
 
     def __enter__(self) -> Self:
@@ -39,11 +59,15 @@ class Workplace:
     @cached_property
     def results(self) -> Results:
         """What is recorded; raises NotFoundError when there is no store yet."""
-        return Results(self._open(create=False))
+        return _patient(Results(self._open(create=False)))
 
     @cached_property
     def queue(self) -> Queue:
         """What takes experiments and hands out trials; the store is made if need be."""
+        return _patient(self._queue)
+
+    @cached_property
+    def _queue(self) -> Queue:
         self.settings.create_home()
         return Queue(self._open(create=True))
 
@@ -54,7 +78,34 @@ class Workplace:
             NotFoundError: There is neither.
         """
         experiment_id, trial_id = self._either(what)
-        return self.queue.cancel(experiment_id=experiment_id, trial_id=trial_id)
+        return self._act(
+            lambda: self._queue.cancel(experiment_id=experiment_id, trial_id=trial_id),
+            nothing=Cancellation(0, 0),
+        )
+
+    def pause(self, what: str) -> Pause:
+        """Begin nothing more of an experiment or a trial, and ask what runs of it to stop.
+
+        Raises:
+            NotFoundError: There is neither.
+        """
+        experiment_id, trial_id = self._either(what)
+        return self._act(
+            lambda: self._queue.pause(experiment_id=experiment_id, trial_id=trial_id),
+            nothing=Pause(0, 0),
+        )
+
+    def resume(self, what: str) -> int:
+        """Let an experiment or a trial go on that was paused; give how many trials wait again.
+
+        Raises:
+            NotFoundError: There is neither.
+        """
+        experiment_id, trial_id = self._either(what)
+        return self._act(
+            lambda: self._queue.resume(experiment_id=experiment_id, trial_id=trial_id),
+            nothing=0,
+        )
 
     def retry(self, what: str, *, states: Collection[TrialState]) -> int:
         """Queue again the trials of an experiment, or the trial, that ended in `states`.
@@ -63,10 +114,33 @@ class Workplace:
             NotFoundError: There is neither.
         """
         experiment_id, trial_id = self._either(what)
-        return self.queue.retry(experiment_id=experiment_id, trial_id=trial_id, states=states)
+        return self._act(
+            lambda: self._queue.retry(
+                experiment_id=experiment_id, trial_id=trial_id, states=states
+            ),
+            nothing=0,
+        )
+
+    def _act(self, action: Callable[[], Answer], *, nothing: Answer) -> Answer:
+        """Do something patiently, and say so where nobody knows which try did it.
+
+        A COMMIT whose answer was lost is done, and its repetition finds nothing left to do.
+        """
+        num_tries = 0
+
+        def once() -> Answer:
+            nonlocal num_tries
+            num_tries += 1
+            return action()
+
+        answer = patiently(once)
+        if num_tries > 1 and answer == nothing:
+            self.is_in_doubt = True
+            print(_IN_DOUBT, file=sys.stderr, flush=True)
+        return answer
 
     def _open(self, *, create: bool) -> Engine:
-        engine = open_store(self.settings.database_url, create=create)
+        engine = patiently(lambda: open_store(self.settings.database_url, create=create))
         self._engines.append(engine)
         return engine
 
@@ -74,3 +148,41 @@ class Workplace:
         """Give the id of the experiment called so, or else of the trial."""
         found = experiment_or_trial(self.results, what)
         return (None, found.id) if isinstance(found, TrialRow) else (found.id, None)
+
+
+def patiently(action: Callable[[], Answer]) -> Answer:
+    """Do something that is safe to repeat, waiting a while for a store that cannot be used now.
+
+    Says so on stderr when that takes longer than a moment.
+
+    Raises:
+        StoreUnavailableError: It could not be used for `PATIENCE_SECONDS`.
+    """
+    is_said = False
+
+    def say(error: StoreUnavailableError, seconds_gone: float) -> None:
+        nonlocal is_said
+        if not is_said and seconds_gone > _QUIET_SECONDS:
+            is_said = True
+            waiting = f"{error}; trying again for up to {PATIENCE_SECONDS:g} s"
+            print(printable(waiting), file=sys.stderr, flush=True)
+
+    return persist(action, seconds=PATIENCE_SECONDS, waiting=say)
+
+
+def _patient(store: Store) -> Store:
+    """Give a queue or results whose methods are all called `patiently`: each is safe to repeat."""
+    return cast(Store, _Patient(store))
+
+
+class _Patient:
+    def __init__(self, store: Queue | Results) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            return patiently(lambda: method(*arguments, **options))
+
+        return call

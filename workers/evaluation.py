@@ -1,5 +1,7 @@
 """Loss and metrics over a whole split, exact: every example counts once."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -10,11 +12,19 @@ from workers.datasets.staged import Split, StagedData
 from workers.devices import memory_layout
 
 
-def evaluate(module: nn.Module, split: Split, data: StagedData, criterion: Criterion) -> Score:
+def evaluate(
+    module: nn.Module,
+    split: Split,
+    data: StagedData,
+    criterion: Criterion,
+    *,
+    before_batch: Callable[[], None],
+) -> Score:
     """Score a network on a split, without dropout and with batch norm's running statistics.
 
     Batches have a size that depends on the input's shape only, and sums are kept in
-    float64. Leaves the module in evaluation mode.
+    float64. Leaves the module in evaluation mode. `before_batch` is called before each
+    batch; what it raises ends the evaluation.
     """
     module.eval()
     batch = evaluation_batch(data.input_shape)
@@ -27,6 +37,7 @@ def evaluate(module: nn.Module, split: Split, data: StagedData, criterion: Crite
         source = blocks(split, order, data, criterion, multiple=batch, layout=layout)
         for inputs, targets in source:
             for x, y in zip(torch.split(inputs, batch), torch.split(targets, batch), strict=True):
+                before_batch()
                 outputs = module(x)
                 total += criterion.loss(outputs, y, reduction="none").double().sum()
                 tally.add(outputs, y)

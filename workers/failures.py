@@ -1,13 +1,16 @@
 """Failure is data: what an exception that ends a trial means."""
 
 import traceback
+from typing import Final
 
 import torch
 
 from experiments.errors import DatasetError, DatasetUnavailableError
 from experiments.records import Failure
 from experiments.states import FailureKind
+from workers.devices import peak_memory_bytes
 
+_CPU: Final = torch.device("cpu")
 _MAX_MESSAGE = 2_000  # characters; the beginning is what tells
 _MAX_TRACEBACK = 20_000  # characters; the end is what tells
 
@@ -24,13 +27,23 @@ class NotFiniteError(Exception):
     """A loss became infinite or not a number."""
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Describe an exception as the failure of a trial."""
+def failure_of(error: BaseException, *, device: torch.device = _CPU) -> Failure:
+    """Describe an exception as the failure of a trial on a device.
+
+    One for want of memory names the most that was held (see `peak_memory_bytes`).
+    """
     text = "".join(traceback.format_exception(error))
-    message = str(error)
+    kind, message = _kind(error), str(error)
+    if kind == FailureKind.OUT_OF_MEMORY:
+        peak = peak_memory_bytes(device) / 2**30
+        holder = "the process" if device.type == "cpu" else "its tensors on the GPU"
+        message = (
+            f"needed more memory than there is; {holder} held {peak:.2f} GiB at most: "
+            f"{message or type(error).__name__}"
+        )
     if len(message) > _MAX_MESSAGE:
         message = message[: _MAX_MESSAGE - 1] + "…"
-    return Failure(_kind(error), type(error).__name__, message, text[-_MAX_TRACEBACK:])
+    return Failure(kind, type(error).__name__, message, text[-_MAX_TRACEBACK:])
 
 
 def _kind(error: BaseException) -> FailureKind:

@@ -8,6 +8,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from workers import failpoint
+
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file in place of the one at `path`, which stays good until the last moment.
@@ -28,7 +30,9 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 def put_in_place(partial: Path, place: Path) -> None:
     """Rename a file, or a folder whose files are flushed; after a power cut it is whole or not."""
     flush(partial)
+    failpoint.passing(f"before the rename to {place.name}")
     partial.replace(place)
+    failpoint.passing(f"after the rename to {place.name}")
     flush(place.parent)
 
 

@@ -2,8 +2,9 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +42,9 @@ class Learner:
 
     Every epoch draws its order, its augmentation and its dropout from streams of its own,
     derived from the trial's seed, so it depends on nothing but the weights and the
-    optimizer's state. `data` has the statistics by which the network's inputs are
-    standardised: of the training split, or of the network that the first layers come from.
+    optimizer's state: with these two, `restore` goes on where another process left off.
+    `data` has the statistics by which the network's inputs are standardised: of the training
+    split, or of the network that the first layers come from.
     """
 
     def __init__(self, config: TrialConfig, data: StagedData, *, device: torch.device) -> None:
@@ -138,14 +140,26 @@ class Learner:
             total_steps=self.total_steps,
         )
 
-    def evaluate(self, split: str) -> Score:
-        """Score the network as it is on the split "val" or "test"."""
+    def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> Score:
+        """Score the network as it is on the split "val" or "test"; see `evaluation.evaluate`."""
         examples = self.data.val if split == "val" else self.data.test
-        return evaluate(self.module, examples, self.data, self._criterion)
+        return evaluate(
+            self.module, examples, self.data, self._criterion, before_batch=before_batch
+        )
 
     def copy_weights(self) -> dict[str, Tensor]:
         """Copy weights and batch norm's statistics, as they are now."""
         return {name: value.clone() for name, value in self.module.state_dict().items()}
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Give what the optimizer remembers, not copied: the next step changes it."""
+        return self._optimizer.state()
+
+    def restore(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any] | None) -> None:
+        """Go on from weights and an optimizer's state; None where no step is left to make."""
+        self.module.load_state_dict(weights)
+        if optimizer is not None:
+            self._optimizer.restore(optimizer)
 
     def _draw_order(self, epoch: int) -> Tensor:
         seed = stream_seed(self.config.seed, "order", epoch)

@@ -21,12 +21,13 @@ class Estimate:
 
     Attributes:
         seconds: How long until all is done, start-up included, and between which it should
-            lie; None while no trial has finished here.
+            lie; 0 where nothing is to be trained, None while no trial has finished here.
         num_workers: The workers that this machine has room for, 1 where that is not known.
         learned_from: How many finished trials say so.
         trial_seconds: The mean seconds of a trial, for each network by name.
-        peak_memory_bytes: The most that one worker will hold. The arithmetic of its largest
-            trial, and `base_memory_bytes` beside it where finished trials told that.
+        peak_memory_bytes: The most that one worker will hold, 0 where none is needed. The
+            arithmetic of its largest trial, and `base_memory_bytes` beside it where finished
+            trials told that.
     """
 
     seconds: Interval | None
@@ -44,7 +45,9 @@ def estimate(
     model, base = learn(samples), base_memory_bytes(samples)
     peak = max((trial.work.memory_bytes for trial in trials), default=0)
     seconds, by_network = None, dict[str, float]()
-    if model is not None and trials:
+    if not trials:
+        seconds = Interval(0.0, 0.0, 0.0)
+    elif model is not None:
         expected = {work: model.predict(work) for work in {trial.work for trial in trials}}
         seconds = _makespan([expected[trial.work] for trial in trials], num_workers)
         taken: dict[str, list[float]] = {}
@@ -57,7 +60,7 @@ def estimate(
         num_workers=num_workers,
         learned_from=len(samples),
         trial_seconds=by_network,
-        peak_memory_bytes=peak + (base or 0),
+        peak_memory_bytes=peak + (base or 0) if trials else 0,
         base_memory_bytes=base,
     )
 

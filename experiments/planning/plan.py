@@ -33,6 +33,7 @@ class Plan:
         architectures: One network for each model, by name.
         num_merged: Variants left out because they were equal to others.
         num_known: Trials of which the store has a result already, under their content key.
+            They take it (`num_reused`), unless the spec says `execution.reuse: false`.
         is_submitted: Whether this very experiment is in the store already.
         num_train: The examples of the training split, after `data.limit`.
         num_val: Those of the validation split.
@@ -52,6 +53,11 @@ class Plan:
     num_train: int
     num_val: int
     estimate: Estimate
+
+    @property
+    def num_reused(self) -> int:
+        """How many trials take a result that is known, and are not trained."""
+        return self.num_known if self.experiment.execution.reuse else 0
 
 
 def make_plan(
@@ -86,8 +92,12 @@ def make_plan(
     )
     trials = planner.trials(expansion.variants)
     faults.raise_any()
-    cost = _estimate(spec, trials, capacity, knowledge)
-    return _plan(spec, expansion, planner, trials, cost, knowledge)
+    known = knowledge.finished({trial.content_key for trial in trials})
+    is_reused = known if spec.execution.reuse else frozenset[str]()
+    to_train = tuple(trial for trial in trials if trial.content_key not in is_reused)
+    cost = _estimate(spec, to_train, capacity, knowledge)
+    num_known = sum(trial.content_key in known for trial in trials)
+    return _plan(spec, expansion, planner, trials, num_known, cost, knowledge)
 
 
 def _plan(
@@ -95,11 +105,11 @@ def _plan(
     expansion: Expansion,
     planner: Planner,
     trials: tuple[Trial, ...],
+    num_known: int,
     cost: Estimate,
     knowledge: Knowledge,
 ) -> Plan:
     """Put together what was found out."""
-    known = knowledge.finished({trial.content_key for trial in trials})
     is_submitted = knowledge.is_submitted(planner.experiment_id)
     return Plan(
         experiment=_experiment(spec, planner.experiment_id),
@@ -109,7 +119,7 @@ def _plan(
         architectures=planner.architectures,
         excluded=expansion.excluded,
         num_merged=expansion.num_merged,
-        num_known=sum(trial.content_key in known for trial in trials),
+        num_known=num_known,
         is_submitted=is_submitted,
         warnings=(
             *spec.warnings,
@@ -204,9 +214,10 @@ def _experiment(spec: Spec, identity: str) -> Experiment:
 def _estimate(
     spec: Spec, trials: tuple[Trial, ...], capacity: Resources | None, knowledge: Knowledge
 ) -> Estimate:
+    """Forecast what the trials that are trained will cost."""
     num_workers = 1
     if capacity is not None:
-        num_workers = min(workers_that_fit(capacity, spec.resources), len(trials))
+        num_workers = max(1, min(workers_that_fit(capacity, spec.resources), len(trials)))
     return estimate(trials, knowledge.samples(spec.resources), num_workers=num_workers)
 
 

@@ -1,15 +1,22 @@
 """Claiming: who is next, and that a trial is never in two hands."""
 
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, event, text, update
 
-from experiments.records import CheckpointPolicy, Execution, Resources
+from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint
 from experiments.states import TrialState
+from orchestrator import claiming, endings
 from orchestrator.claiming import Claim
+from orchestrator.database import reading, writing
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
 from orchestrator.results import Results
+from orchestrator.tables import trial
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -20,7 +27,10 @@ from tests.samples import (
     attempts_of,
     claim,
     claim_one,
+    epoch_saved,
+    saved,
     submit,
+    success_of,
 )
 
 
@@ -29,7 +39,7 @@ def numbers(claims: tuple[Claim, ...]) -> list[int]:
 
 
 def test_claim_gives_all_that_a_worker_needs(queue: Queue) -> None:
-    submit(queue, 1, an_experiment(execution=Execution(timeout=90.0)))
+    submit(queue, 1, an_experiment(execution=Execution(timeout=90.0, stall_timeout=30.0)))
 
     assert claim_one(queue) == Claim(
         lease=Lease("exp1-0001", 1),
@@ -39,6 +49,8 @@ def test_claim_gives_all_that_a_worker_needs(queue: Queue) -> None:
         config=a_config(),
         checkpoints=CheckpointPolicy(every_epochs=2, keep=("best",)),
         timeout_seconds=90.0,
+        stall_timeout_seconds=30.0,
+        resume_from=(),
     )
 
 
@@ -49,9 +61,9 @@ def test_claim_leases_the_trial_and_opens_an_attempt(
 
     claim_one(queue)
 
-    trial = results.trial("exp1-0001")
-    assert (trial.state, trial.worker) == (TrialState.LEASED, "w1")
-    assert (trial.started_at, trial.num_attempts) == (clock.seconds, 1)
+    row = results.trial("exp1-0001")
+    assert (row.state, row.worker) == (TrialState.LEASED, "w1")
+    assert (row.started_at, row.num_attempts) == (clock.seconds, 1)
     assert attempts_of(engine, "exp1-0001") == [(1, "running")]
 
 
@@ -71,6 +83,38 @@ def test_claim_goes_by_number_even_after_a_release(queue: Queue) -> None:
     assert numbers(claim(queue, limit=2)) == [1, 2]
 
 
+def test_claim_hands_on_the_two_newest_checkpoints_to_go_on_from(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 2)
+    first, other = claim(queue, limit=2)
+    for epoch in (1, 2, 3):
+        said = epoch_saved("exp1-0001", epoch)
+        results.record([(first.lease, each) for each in said])
+    queue.lose(first.lease, "killed")
+    queue.release(other.lease)
+
+    again, other = claim(queue, limit=2)
+
+    assert [point.epoch for point in again.resume_from] == [3, 2]
+    assert again.resume_from[0] == ResumePoint("last.pt", "a" * 64, epoch=3, step=30)
+    assert other.resume_from == ()
+
+
+def test_checkpoint_of_a_later_attempt_comes_before_a_later_epoch(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease
+    results.record([(lease, saved(lease.trial_id, "last", epoch=7))])
+    queue.release(lease)
+    lease = claim_one(queue).lease  # and finds that checkpoint altered
+    results.record([(lease, saved(lease.trial_id, "last", epoch=1))])
+    queue.release(lease)
+
+    assert [point.epoch for point in claim_one(queue).resume_from] == [1, 7]
+
+
 def test_claim_goes_by_age_of_the_experiment(queue: Queue, clock: SettableClock) -> None:
     submit(queue, 1, an_experiment("zzz"))
     clock.seconds += 1
@@ -85,6 +129,50 @@ def test_claim_puts_priority_before_age(queue: Queue, clock: SettableClock) -> N
     submit(queue, 1, an_experiment("urgent", execution=Execution(priority=1)))
 
     assert claim_one(queue).experiment_id == "urgent"
+
+
+def test_small_experiment_does_not_wait_behind_a_large_one(
+    queue: Queue, clock: SettableClock
+) -> None:
+    submit(queue, 30, an_experiment("large"))
+    clock.seconds += 1
+    submit(queue, 3, an_experiment("small"))
+
+    taken = [claim_one(queue).experiment_id for _ in range(8)]
+
+    assert taken == ["large", "small"] * 3 + ["large"] * 2
+
+
+def test_one_worker_serves_experiments_in_turn(queue: Queue, clock: SettableClock) -> None:
+    for name in ("one", "two", "three"):
+        submit(queue, 3, an_experiment(name))
+        clock.seconds += 1
+    served = []
+    for _ in range(7):
+        only = claim_one(queue)
+        served.append(only.experiment_id)
+        queue.succeed(only.lease, success_of(only.lease.trial_id))
+
+    assert served == ["one", "two", "three"] * 2 + ["one"]
+
+
+def test_experiment_with_the_fewest_trials_under_way_is_next(
+    queue: Queue, clock: SettableClock
+) -> None:
+    submit(queue, 9, an_experiment("wide"))
+    clock.seconds += 1
+    submit(queue, 9, an_experiment("late"))
+    claim(queue, limit=4)
+
+    assert [claim_one(queue).experiment_id for _ in range(5)] == ["late"] * 4 + ["wide"]
+
+
+def test_priority_goes_before_fairness(queue: Queue, clock: SettableClock) -> None:
+    submit(queue, 5, an_experiment("urgent", execution=Execution(priority=1)))
+    clock.seconds += 1
+    submit(queue, 5, an_experiment("other"))
+
+    assert [claim_one(queue).experiment_id for _ in range(6)] == ["urgent"] * 5 + ["other"]
 
 
 def test_claim_never_mixes_experiments(queue: Queue, clock: SettableClock) -> None:
@@ -112,6 +200,14 @@ def test_claim_waits_out_the_delay_after_a_failure(queue: Queue, clock: Settable
     assert numbers(claim(queue)) == [1]
 
 
+def test_clock_set_back_does_not_prolong_a_delay(queue: Queue, clock: SettableClock) -> None:
+    submit(queue, 1)
+    queue.fail(claim_one(queue).lease, ERROR)
+    clock.seconds -= 3600
+
+    assert numbers(claim(queue)) == [1]
+
+
 def test_claim_passes_over_a_paused_experiment(queue: Queue, clock: SettableClock) -> None:
     submit(queue, 2, an_experiment("bad", execution=Execution(max_failed_trials=1)))
     clock.seconds += 1
@@ -120,6 +216,44 @@ def test_claim_passes_over_a_paused_experiment(queue: Queue, clock: SettableCloc
 
     assert claim_one(queue).experiment_id == "good"
     assert claim(queue) == ()
+
+
+def test_nothing_is_begun_after_a_pause_was_acknowledged(
+    engine: Engine, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets one write at a time: a pause comes before a claim or after it")
+    submit(queue, 1)
+    in_line = claiming.in_line
+
+    def then_pause(*args: Any, **options: Any) -> list[claiming.Candidate]:
+        found = in_line(*args, **options)
+        queue.pause(experiment_id="exp1")
+        return found
+
+    monkeypatch.setattr(claiming, "in_line", then_pause)
+
+    assert claim(queue) == ()
+
+
+def test_claim_waits_for_an_ending_and_misses_nothing(engine: Engine, queue: Queue) -> None:
+    submit(queue, 2)
+    first = claim_one(queue)
+    with ThreadPoolExecutor(1) as beside:
+        with writing(engine) as connection:
+            endings.lock(connection, first.lease)
+            second = beside.submit(claim_one, queue)
+            time.sleep(0.3)
+            assert not second.done()
+
+        assert second.result(timeout=30).number == 2
+
+
+def test_claim_passes_over_a_paused_trial(queue: Queue) -> None:
+    submit(queue, 3)
+    queue.pause(trial_id="exp1-0002")
+
+    assert numbers(claim(queue, limit=3)) == [1, 3]
 
 
 def test_each_claim_raises_the_fence(engine: Engine, queue: Queue) -> None:
@@ -162,3 +296,64 @@ def test_demand_leaves_out_paused_experiments(queue: Queue) -> None:
     queue.fail(claim_one(queue).lease, NOT_FINITE)
 
     assert queue.demand() == {}
+
+
+def test_demand_leaves_out_trials_that_no_worker_may_have_now(
+    queue: Queue, clock: SettableClock
+) -> None:
+    submit(queue, 3)
+    queue.fail(claim_one(queue).lease, ERROR)
+    queue.pause(trial_id="exp1-0002")
+    assert queue.demand() == {ONE_CPU: 1}
+
+    clock.seconds += 60
+    queue.resume(trial_id="exp1-0002")
+
+    assert queue.demand() == {ONE_CPU: 3}
+
+
+def test_demand_puts_an_experiment_first_that_has_no_trial_under_way(
+    queue: Queue, clock: SettableClock
+) -> None:
+    gpu = Resources(cpus=2, gpus=0.25)
+    submit(queue, 9, an_experiment("wide"))
+    clock.seconds += 1
+    submit(queue, 2, an_experiment("late", resources=gpu))
+    claim(queue, limit=3)
+    assert list(queue.demand()) == [gpu, ONE_CPU]
+
+    claim(queue, resources=gpu)
+
+    assert list(queue.demand()) == [ONE_CPU, gpu]  # by age: no worker is sent home for each trial
+
+
+def test_claiming_reads_the_index_of_queued_trials_and_none_that_have_ended(
+    engine: Engine, queue: Queue
+) -> None:
+    submit(queue, 1000)
+    with writing(engine) as connection:
+        ended = update(trial).where(trial.c.number <= 900).values(state=TrialState.FAILED)
+        connection.execute(ended)
+        connection.execute(text("ANALYZE"))
+    said: list[tuple[str, Any]] = []
+
+    def listen(_: Any, __: Any, sql: str, args: Any, *___: Any) -> None:
+        said.append((sql, args))
+
+    event.listen(engine, "before_cursor_execute", listen)
+    queue.demand()
+    claim_one(queue)
+    event.remove(engine, "before_cursor_execute", listen)
+    looking = [(sql, args) for sql, args in said if "is_paused" in sql and sql[:6] == "SELECT"]
+
+    assert len(looking) == 3  # the demand, who is in line, and who is next
+    for sql, args in looking:
+        plan = plan_of(engine, sql, args)
+        assert "ix_trial_queued" in plan, plan
+        assert not re.search(r"Seq Scan on trial|SCAN trial|experiment_id_number", plan), plan
+
+
+def plan_of(engine: Engine, sql: str, args: Any) -> str:
+    explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
+    with reading(engine) as connection:
+        return "\n".join(str(row) for row in connection.exec_driver_sql(explain + sql, args))

@@ -2,18 +2,20 @@
 
 import math
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
 
-from experiments.records import Execution, Failure, Objective, TrialSucceeded
+from experiments.records import CheckpointPolicy, Execution, Failure, Objective, TrialSucceeded
 from experiments.states import FailureKind, TrialState
 from orchestrator.database import writing
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
 from orchestrator.results import Results
-from orchestrator.retry import LOSS_BUDGET, GiveUp, Retry
+from orchestrator.retry import GiveUp, Retry
 from orchestrator.rows import Confusion
+from orchestrator.tables import experiment
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -22,6 +24,7 @@ from tests.samples import (
     attempts_of,
     claim,
     claim_one,
+    epoch_saved,
     some_trials,
     submit,
     success_of,
@@ -145,14 +148,17 @@ def test_lost_trial_is_queued_again_at_once(engine: Engine, queue: Queue, result
     assert attempts_of(engine, ID) == [(1, "expired"), (2, "running")]
 
 
-def test_trial_that_kills_its_workers_is_quarantined(queue: Queue, results: Results) -> None:
+def test_trial_that_kills_its_workers_is_quarantined(
+    queue: Queue, results: Results, clock: SettableClock
+) -> None:
     submit(queue, 1)
-    for _ in range(LOSS_BUDGET):
-        assert queue.lose(claim_one(queue).lease, "killed") == Retry(0.0)
+    for _ in range(Execution().max_losses):
+        assert isinstance(queue.lose(claim_one(queue).lease, "killed"), Retry)
+        clock.seconds += 60
 
     decision = queue.lose(claim_one(queue).lease, "killed")
 
-    assert decision == GiveUp(TrialState.QUARANTINED, "its worker was lost 4 times")
+    assert decision == GiveUp(TrialState.QUARANTINED, "its worker was lost 4 times in a row")
     assert results.trial(ID).state is TrialState.QUARANTINED
 
 
@@ -161,6 +167,54 @@ def test_losses_leave_the_budget_of_own_failures_alone(queue: Queue) -> None:
     queue.lose(claim_one(queue).lease, "killed")
 
     assert isinstance(queue.fail(claim_one(queue).lease, ERROR), Retry)
+
+
+def test_losses_are_counted_anew_when_a_trial_gets_further(queue: Queue, results: Results) -> None:
+    submit(queue, 1, an_experiment(execution=Execution(max_losses=1)))
+    for epoch in (1, 2, 3, 4):
+        lease = claim_one(queue).lease
+        results.record([(lease, each) for each in epoch_saved(ID, epoch)])
+        assert queue.lose(lease, "killed") == Retry(0.0)
+
+    queue.lose(claim_one(queue).lease, "killed")
+
+    assert results.trial(ID).state is TrialState.QUARANTINED
+
+
+def test_saving_the_same_epoch_again_is_not_getting_further(
+    queue: Queue, results: Results, clock: SettableClock
+) -> None:
+    submit(queue, 1, an_experiment(execution=Execution(max_losses=2)))
+    for _ in range(3):  # each time it dies in the test after its last epoch
+        lease = claim_one(queue).lease
+        results.record([(lease, each) for each in epoch_saved(ID, 2)])
+        queue.lose(lease, "killed")
+        clock.seconds += 60
+
+    # The first attempt did get further, so that its loss was the first of three.
+    assert results.trial(ID).state is TrialState.QUARANTINED
+
+
+def test_worker_that_ran_out_of_memory_is_an_own_failure(engine: Engine, queue: Queue) -> None:
+    submit(queue, 1, an_experiment(execution=Execution(max_losses=0, retries=0)))
+
+    decision = queue.lose(claim_one(queue).lease, "ended by the kernel", out_of_memory=True)
+
+    assert isinstance(decision, Retry)
+    assert attempts_of(engine, ID) == [(1, "failed")]
+
+
+def test_old_store_that_names_no_newer_limits_gets_their_defaults(
+    engine: Engine, queue: Queue
+) -> None:
+    submit(queue, 1)
+    with writing(engine) as connection:
+        before = {"timeout": None, "retries": 2, "max_failed_trials": None, "priority": 0}
+        connection.execute(update(experiment).values(execution=before))
+
+    lease = claim_one(queue).lease
+
+    assert queue.lose(lease, "killed") == Retry(0.0)
 
 
 def test_release_queues_the_trial_and_counts_nothing(
@@ -173,25 +227,6 @@ def test_release_queues_the_trial_and_counts_nothing(
     assert results.trial(ID).failure is None
     assert isinstance(queue.fail(claim_one(queue).lease, ERROR), Retry)
     assert attempts_of(engine, ID)[:2] == [(1, "cancelled"), (2, "cancelled")]
-
-
-def test_a_restarted_orchestrator_takes_back_what_was_leased_and_blames_nobody(
-    engine: Engine, queue: Queue, results: Results
-) -> None:
-    submit(queue, 3)
-    first, second = claim(queue, 2)
-    queue.cancel(trial_id=second.lease.trial_id)
-
-    assert queue.take_back() == 2
-
-    assert [row.state.value for row in results.trials("exp1")] == ["queued", "cancelled", "queued"]
-    assert attempts_of(engine, first.lease.trial_id) == [(1, "expired")]
-    assert queue.succeed(first.lease, success_of(first.lease.trial_id)) is False
-    again = claim_one(queue)
-    assert (again.lease.trial_id, again.lease.fence) == (first.lease.trial_id, 2)
-    for _ in range(LOSS_BUDGET):
-        assert isinstance(queue.lose(again.lease, "killed"), Retry)
-        again = claim_one(queue)
 
 
 def test_expire_takes_back_only_what_is_overdue(
@@ -245,6 +280,40 @@ def test_lease_renewed_at_the_last_moment_does_not_expire(
 
     assert queue.expire() == ()
     assert queue.succeed(lease, success_of(ID))
+
+
+def test_of_a_finished_trial_one_checkpoint_of_each_kind_stays_on_record(
+    queue: Queue, results: Results
+) -> None:
+    both = CheckpointPolicy(keep=("best", "last"))
+    submit(queue, 1, replace(an_experiment(), checkpoints=both))
+    for epochs in ((1, 2), (3,)):
+        lease = claim_one(queue).lease
+        for epoch in epochs:
+            results.record([(lease, each) for each in epoch_saved(ID, epoch)])
+        if epochs == (1, 2):
+            queue.lose(lease, "killed")
+
+    queue.succeed(lease, success_of(ID))  # its epoch 2 is the selected one
+
+    assert recorded(results) == [("best", 1, 2), ("last", 2, 3)]
+
+
+def test_checkpoints_that_are_not_to_be_kept_go_when_the_trial_has_succeeded(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 1)  # keeps "best"
+    lease = claim_one(queue).lease
+    results.record([(lease, each) for epoch in (1, 2) for each in epoch_saved(ID, epoch)])
+    assert [kind for kind, *_ in recorded(results)] == ["best", "last"]
+
+    queue.succeed(lease, success_of(ID))
+
+    assert recorded(results) == [("best", 1, 2)]
+
+
+def recorded(results: Results) -> list[tuple[str, int, int]]:
+    return [(row.kind, row.fence, row.epoch) for row in results.checkpoints(ID)]
 
 
 def test_too_many_failed_trials_pause_the_experiment(queue: Queue, results: Results) -> None:

@@ -32,6 +32,7 @@ LATE_WRITES: dict[str, Act] = {
     "fail": lambda queue, _, lease: queue.fail(lease, NOT_FINITE),
     "lose": lambda queue, _, lease: queue.lose(lease, "killed"),
     "release": lambda queue, _, lease: queue.release(lease),
+    "abandon": lambda queue, _, lease: queue.abandon(lease, "Ray died"),
     "renew": lambda queue, _, lease: queue.renew([lease], lease_seconds=600.0),
     "record_points": lambda _, results, lease: results.record([(lease, points_of(ID, 9.9))]),
     "record_checkpoint": lambda _, results, lease: results.record([(lease, saved(ID))]),
@@ -74,6 +75,7 @@ def test_late_writers_are_told(queue: Queue, results: Results, stale: Lease) -> 
     assert queue.succeed(stale, success_of(ID)) is False
     assert queue.fail(stale, ERROR) is None
     assert queue.release(stale) is None
+    assert queue.abandon(stale, "Ray died") is False
     assert queue.renew([stale], lease_seconds=60.0).held == frozenset()
     assert results.record([(stale, points_of(ID, 1.0))]) == {stale}
 
@@ -105,7 +107,7 @@ def test_clock_that_jumps_back_doubles_nothing(
     assert results.trial(ID).objective_value == 0.9
 
 
-@pytest.mark.parametrize("ending", ["succeed", "fail", "lose", "release"])
+@pytest.mark.parametrize("ending", ["succeed", "fail", "lose", "release", "abandon"])
 def test_ending_said_twice_counts_once(
     engine: Engine, queue: Queue, results: Results, ending: str
 ) -> None:
@@ -146,7 +148,7 @@ def test_batch_with_a_stale_lease_keeps_the_others(results: Results, stale: Leas
     assert [point.value for point in results.curves(trial_id=ID)] == [0.5, 0.4]
 
 
-@pytest.mark.parametrize("ending", ["succeed", "fail", "lose", "release"])
+@pytest.mark.parametrize("ending", ["succeed", "fail", "lose", "release", "abandon"])
 @pytest.mark.parametrize("write", ["renew", "record_points", "record_checkpoint"])
 def test_nothing_is_written_under_a_lease_that_has_ended(
     engine: Engine, queue: Queue, results: Results, ending: str, write: str

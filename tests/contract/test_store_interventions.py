@@ -1,15 +1,16 @@
-"""What a person may do to submitted trials: cancel them, or ask again."""
+"""What a person may do to submitted trials: cancel them, pause them, or ask again."""
 
+import pytest
 from sqlalchemy import Engine, event
 
 from experiments.records import Execution
 from experiments.states import TrialState
-from orchestrator.interventions import Cancellation
+from orchestrator.interventions import PAUSED_ON_REQUEST, Cancellation, Pause
 from orchestrator.leases import Lease
 from orchestrator.outbox import Outbox
 from orchestrator.queue import Queue
 from orchestrator.results import Results
-from orchestrator.retry import LOSS_BUDGET, GiveUp, Retry
+from orchestrator.retry import GiveUp, Retry
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -86,12 +87,15 @@ def test_trial_that_finishes_before_it_stops_has_succeeded(queue: Queue, results
     assert states_in(results) == [TrialState.SUCCEEDED]
 
 
-def test_retry_queues_failed_and_quarantined_trials_only(queue: Queue, results: Results) -> None:
+def test_retry_queues_failed_and_quarantined_trials_only(
+    queue: Queue, results: Results, clock: SettableClock
+) -> None:
     submit(queue, 4)
     queue.succeed(claim_one(queue).lease, success_of("exp1-0001"))
     queue.fail(claim_one(queue).lease, NOT_FINITE)
-    for _ in range(LOSS_BUDGET + 1):
+    for _ in range(Execution().max_losses + 1):
         queue.lose(claim_one(queue).lease, "killed")
+        clock.seconds += 60
     queue.cancel(trial_id="exp1-0004")
 
     assert queue.retry(experiment_id="exp1") == 2
@@ -169,7 +173,7 @@ def test_cancel_and_retry_of_many_trials_take_few_statements(
     assert queue.retry(experiment_id="exp1", states=[TrialState.CANCELLED]) == 300
 
     assert outbox.num_pending() == 0
-    assert len(said) < 30
+    assert len(said) < 35
 
 
 def test_cancel_tells_of_each_trial_and_of_the_variants_that_are_now_finished(
@@ -191,3 +195,150 @@ def test_cancel_tells_of_each_trial_and_of_the_variants_that_are_now_finished(
     assert told.pop("exp1/v1") == 2
     assert told.pop("exp1-0002") == 3  # told, taken back, told anew
     assert told == {"exp1-0004": 1, "exp1-0005": 1, "exp1-0006": 1}
+
+
+def test_pause_of_an_experiment_keeps_the_queued_and_asks_the_leased_to_stop(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 3)
+    lease = claim_one(queue).lease
+
+    assert queue.pause(experiment_id="exp1") == Pause(num_queued=2, num_stopping=1)
+
+    assert results.resolve_experiment("exp1").paused_reason == PAUSED_ON_REQUEST
+    assert claim(queue, limit=3) == ()
+    assert queue.renew([lease], lease_seconds=60.0).stopping == {lease}
+
+
+def test_trial_that_stops_for_a_pause_is_queued_again_and_goes_on_after_it(
+    engine: Engine, queue: Queue
+) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease
+    queue.pause(experiment_id="exp1")
+
+    assert queue.release(lease) is TrialState.QUEUED
+    assert claim(queue) == ()
+
+    assert queue.resume(experiment_id="exp1") == 1
+    again = claim_one(queue).lease
+    assert again == Lease("exp1-0001", 2)
+    assert queue.renew([again], lease_seconds=60.0).stopping == frozenset()
+    assert attempts_of(engine, "exp1-0001") == [(1, "cancelled"), (2, "running")]
+
+
+def test_pause_of_one_trial_leaves_the_others(queue: Queue, results: Results) -> None:
+    submit(queue, 3)
+    lease = claim_one(queue).lease
+
+    assert queue.pause(trial_id="exp1-0001") == Pause(num_queued=0, num_stopping=1)
+    assert queue.pause(trial_id="exp1-0002") == Pause(num_queued=1, num_stopping=0)
+    queue.release(lease)
+
+    assert [each.number for each in claim(queue, limit=3)] == [3]
+    assert [row.is_paused for row in results.trials("exp1")] == [True, True, False]
+    assert queue.resume(trial_id="exp1-0001") == 1
+    assert claim_one(queue).number == 1
+
+
+def test_resume_of_an_experiment_leaves_trials_that_were_paused_one_by_one(queue: Queue) -> None:
+    submit(queue, 3)
+    queue.pause(trial_id="exp1-0001")
+    queue.pause(experiment_id="exp1")
+
+    assert queue.resume(experiment_id="exp1") == 2
+    assert queue.resume(experiment_id="exp1") == 0
+    assert [each.number for each in claim(queue, limit=3)] == [2, 3]
+
+
+def test_paused_trial_that_fails_meanwhile_follows_the_rule_of_its_failure(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease
+    queue.pause(trial_id="exp1-0001")
+
+    assert isinstance(queue.fail(lease, ERROR), Retry)
+    assert states_in(results) == [TrialState.QUEUED]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_paused_trials_can_be_cancelled(queue: Queue, results: Results, whole: bool) -> None:
+    submit(queue, 2)
+    lease = claim_one(queue).lease
+    for trial_id in ("exp1-0001", "exp1-0002"):
+        queue.pause(**({"experiment_id": "exp1"} if whole else {"trial_id": trial_id}))
+
+    assert queue.cancel(experiment_id="exp1") == Cancellation(num_cancelled=1, num_stopping=1)
+    queue.pause(experiment_id="exp1")  # too late: it is to be cancelled
+
+    assert queue.release(lease) is TrialState.CANCELLED
+    assert states_in(results) == [TrialState.CANCELLED] * 2
+
+
+def test_failures_count_anew_after_resume(queue: Queue, results: Results) -> None:
+    submit(queue, 4, an_experiment(execution=Execution(max_failed_trials=2)))
+    for _ in range(2):
+        queue.fail(claim_one(queue).lease, NOT_FINITE)
+    assert claim(queue) == ()
+
+    assert queue.resume(experiment_id="exp1") == 2
+
+    queue.fail(claim_one(queue).lease, NOT_FINITE)
+    assert results.resolve_experiment("exp1").paused_reason is None
+    queue.fail(claim_one(queue).lease, NOT_FINITE)
+    assert results.resolve_experiment("exp1").paused_reason is not None
+
+
+def test_failures_count_anew_after_retry(queue: Queue, results: Results) -> None:
+    submit(queue, 4, an_experiment(execution=Execution(max_failed_trials=2)))
+    for _ in range(2):
+        queue.fail(claim_one(queue).lease, NOT_FINITE)
+
+    queue.retry(trial_id="exp1-0001")  # the other failure stays, and is forgiven
+
+    queue.fail(claim_one(queue).lease, NOT_FINITE)
+    assert results.resolve_experiment("exp1").paused_reason is None
+
+
+def test_too_many_failures_leave_the_reason_of_a_pause_alone(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 2, an_experiment(execution=Execution(max_failed_trials=1)))
+    lease = claim_one(queue).lease
+    queue.pause(experiment_id="exp1")
+
+    queue.fail(lease, NOT_FINITE)
+
+    assert results.resolve_experiment("exp1").paused_reason == PAUSED_ON_REQUEST
+
+
+def test_too_many_failures_let_what_runs_go_on(queue: Queue) -> None:
+    submit(queue, 3, an_experiment(execution=Execution(max_failed_trials=1)))
+    first, second = (claim_one(queue).lease for _ in range(2))
+    queue.fail(first, NOT_FINITE)
+
+    assert claim(queue) == ()
+    assert queue.renew([second], lease_seconds=60.0).stopping == frozenset()
+
+
+def test_retry_of_a_paused_trial_queues_it_for_real(queue: Queue) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease
+    queue.pause(trial_id="exp1-0001")
+    queue.fail(lease, NOT_FINITE)
+
+    queue.retry(trial_id="exp1-0001")
+
+    assert claim_one(queue).number == 1
+
+
+def test_pause_and_resume_asked_again_change_nothing(engine: Engine, queue: Queue) -> None:
+    submit(queue, 2)
+    claim_one(queue)
+    for ask in (queue.pause, queue.resume):
+        for scope in ({"experiment_id": "exp1"}, {"trial_id": "exp1-0001"}):
+            ask(**scope)
+            before = everything_in(engine)
+            ask(**scope)
+            assert everything_in(engine) == before

@@ -21,6 +21,7 @@ from tests.samples import (
     an_experiment,
     claim_one,
     saved,
+    some_trials,
     submit,
     success_of,
 )
@@ -87,6 +88,32 @@ def test_only_trials_that_succeeded_at_once_are_samples(
     clock.seconds += 1000
     finish(queue, clock)
     assert known.samples(MACHINE) == []
+
+
+def test_results_that_were_reused_are_known_but_no_samples(
+    queue: Queue, clock: SettableClock, known: Known
+) -> None:
+    submit(queue, 1)
+    finish(queue, clock)
+    (taker,) = some_trials(1, of="exp2")
+    queue.submit(an_experiment("exp2"), [replace(taker, content_key="exp1-key-0")])
+
+    assert known.finished(["exp1-key-0"]) == {"exp1-key-0"}
+    assert len(known.samples(MACHINE)) == 1
+
+
+def test_a_source_that_reuses_a_result_gives_the_weights_of_the_trained_one(
+    queue: Queue, results: Results, clock: SettableClock, known: Known, tmp_path: Path
+) -> None:
+    submit(queue, 1)
+    learned(queue, results, clock, tmp_path, accuracy=0.95)
+    (taker,) = some_trials(1, of="exp2")
+    queue.submit(an_experiment("exp2", name="again"), [replace(taker, content_key="exp1-key-0")])
+
+    source = known.source("again")
+
+    assert source.trial_id == "exp2-0001"
+    assert Path(source.path).read_bytes() == b"weights"
 
 
 def test_work_that_another_version_wrote_is_left_out(

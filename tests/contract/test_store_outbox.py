@@ -1,6 +1,6 @@
 """The outbox: exactly one entry for what MLflow must know, until it knows."""
 
-from orchestrator.outbox import MODEL, TRIAL, Outbox
+from orchestrator.outbox import MODEL, TRIAL, Backlog, Outbox
 from orchestrator.queue import Queue
 from tests.samples import (
     NOT_FINITE,
@@ -102,6 +102,37 @@ def test_failed_entry_waits_out_its_delay(
     clock.seconds += 30
     (again,) = outbox.pending(100)
     assert again.tries == 1
+
+
+def test_backlog_says_how_far_behind_mlflow_is_and_why(
+    queue: Queue, outbox: Outbox, clock: SettableClock
+) -> None:
+    assert outbox.backlog() == Backlog(0, 0, None, None)
+    submit(queue, 4)
+    for _ in range(4):
+        finish(queue, well=False)
+    first, second, third, _ = outbox.pending(100)
+    outbox.mark_failed(first, "old, and put off for long", delay_seconds=3600.0)
+    clock.seconds += 1
+    outbox.mark_failed(second, "newest", delay_seconds=1.0)
+    outbox.mark_done(third)
+
+    assert outbox.backlog() == Backlog(3, 2, "newest", clock.seconds)
+    clock.seconds += 5
+    outbox.mark_done(second)
+    assert outbox.backlog() == Backlog(2, 1, "old, and put off for long", clock.seconds)
+
+
+def test_what_is_new_to_tell_has_not_failed(queue: Queue, outbox: Outbox) -> None:
+    submit(queue, 1)
+    finish(queue, well=False)
+    outbox.mark_failed(outbox.pending(1)[0], "503", delay_seconds=0.0)
+    queue.retry(experiment_id="exp1")
+
+    finish(queue, well=False)
+
+    backlog = outbox.backlog()
+    assert (backlog.num_pending, backlog.num_failed, backlog.last_error) == (1, 0, None)
 
 
 def test_trial_that_ends_again_is_told_again(queue: Queue, outbox: Outbox) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from experiments.errors import NotFoundError
-from experiments.records import Objective
+from experiments.records import CheckpointPolicy, Objective
 from experiments.states import ExperimentState, TrialState
 from orchestrator.leases import Lease
 from orchestrator.queue import Queue
@@ -227,10 +227,11 @@ def test_best_trial_is_the_first_of_equals(
     queue: Queue, results: Results, goal: Literal["maximize", "minimize"], best: int
 ) -> None:
     submit(queue, 5, an_experiment(objective=Objective("val/accuracy", goal)))
-    submit(queue, 1, an_experiment("other"))
-    for accuracy in (0.1, 0.9, 0.1, 0.9, math.nan, 0.99):
+    for accuracy in (0.1, 0.9, 0.1, 0.9, math.nan):
         lease = claim_one(queue).lease
         queue.succeed(lease, success_of(lease.trial_id, accuracy))
+    submit(queue, 1, an_experiment("other"))
+    queue.succeed(claim_one(queue).lease, success_of("other-0001", 0.99))
 
     (overview,) = results.overviews(["exp1"])
 
@@ -288,7 +289,8 @@ def test_param_names_are_those_of_all_trials(queue: Queue, results: Results) -> 
 def test_selected_checkpoint_is_any_of_the_selected_epoch(
     queue: Queue, results: Results, kept: list[tuple[str, int]], selected: str | None
 ) -> None:
-    submit(queue, 1)
+    policy = CheckpointPolicy(keep=("best", "last"))
+    submit(queue, 1, replace(an_experiment(), checkpoints=policy))
     lease = claim_one(queue).lease
     results.record([(lease, saved(ID, kind, epoch=epoch)) for kind, epoch in kept])
     assert results.selected_checkpoint(results.trial(ID)) is None  # it goes on

@@ -1,6 +1,5 @@
 """The mirror on a real MLflow store: what MLflow shows is what the SQL store has."""
 
-import json
 import math
 import threading
 import time
@@ -14,45 +13,43 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Double, Engine, literal
 
 from experiments.records import (
-    CheckpointPolicy,
-    CheckpointSaved,
-    Execution,
-    Experiment,
     Failure,
     MetricPoint,
-    Objective,
     PointsMeasured,
     Resources,
     Trial,
-    TrialConfig,
+    TrialBegun,
     TrialSucceeded,
 )
 from experiments.states import FailureKind
 from orchestrator import mlflow_mirror
 from orchestrator.database import open_store
 from orchestrator.mirror import Mirror
-from orchestrator.mlflow_mirror import Mlflow, drain
+from orchestrator.mlflow_drain import Drain
+from orchestrator.mlflow_mirror import Mlflow
 from orchestrator.mlflow_records import Records
 from orchestrator.outbox import Outbox
-from orchestrator.queue import Queue
-from orchestrator.results import Results
 from orchestrator.settings import Settings, from_environment
 from tests.samples import SOME_WORK, some_trials
-from workers import checkpoints
-from workers.modules import build_module
+from tests.told_experiment import (
+    NUM_EPOCHS,
+    NUM_STEPS,
+    MakeConfig,
+    Store,
+    assert_equal_everywhere,
+    assert_mlflow_equals_sql,
+    curves_in_mlflow,
+    models_of,
+    runs,
+    runs_of,
+)
 from workers.predictor import load_predictor
 
-MakeConfig = Callable[..., TrialConfig]
-
 pytestmark = pytest.mark.slow
-
-NUM_EPOCHS = 3
-NUM_STEPS = 1_100  # more points than MLflow takes in one batch
 
 
 @pytest.fixture(scope="module")
@@ -80,86 +77,6 @@ def engine(settings: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
-class Store:
-    """A small experiment in the SQL store, whose trials end as a test says."""
-
-    def __init__(self, engine: Engine, folder: Path, make_config: MakeConfig) -> None:
-        self.engine = engine
-        self.results = Results(engine)
-        self.queue = Queue(engine)
-        self._folder = folder
-        self._make_config = make_config
-        self.name = f"grid {folder.name}"  # each test its own, in the store they share
-
-    def submit(self, variants: dict[str, dict[str, Any]], *, seeds: int = 1) -> None:
-        trials = [
-            Trial(
-                id=f"{self._folder.name}-{variant}-{seed}".replace("=", ""),
-                number=number,
-                variant=variant,
-                seed=seed,
-                params=params,
-                config=self._make_config(seed=seed, epochs=NUM_EPOCHS),
-                content_key=f"{variant}-{seed}",
-                work=SOME_WORK,
-            )
-            for number, (variant, params, seed) in enumerate(
-                ((v, p, s) for v, p in variants.items() for s in range(seeds)), start=1
-            )
-        ]
-        self.queue.submit(
-            self.experiment(), trials, class_names=("cat", "dog"), git_commit="abc123"
-        )
-
-    def experiment(self) -> Experiment:
-        return Experiment(
-            id=f"id-{self._folder.name}",
-            name=self.name,
-            spec={},
-            text="",
-            tags={"team": "vision", "odd!key": "kept"},
-            objective=Objective(),
-            resources=Resources(),
-            execution=Execution(retries=0),
-            checkpoints=CheckpointPolicy(),
-        )
-
-    def succeed(self, *, accuracy: float = 0.9, checkpoint: bool = False) -> str:
-        """Run the next trial to its end, and give its id."""
-        (claim,) = self.queue.claim(worker="w", limit=1, lease_seconds=60, resources=Resources())
-        lease, trial_id = claim.lease, claim.lease.trial_id
-        self.results.record([(lease, PointsMeasured(trial_id, tuple(self.points())))])
-        if checkpoint:
-            module = build_module(claim.config.architecture, generator=torch.Generator())
-            path = self._folder / f"{trial_id}.pt"
-            extra = {"config": json.dumps(claim.config.to_data()), "mean": [7.0], "std": [2.0]}
-            saved = checkpoints.save(path, module.state_dict(), epoch=2, step=9, **extra)
-            event = CheckpointSaved(
-                trial_id, "best", 2, 9, str(path), saved.sha256, saved.num_bytes
-            )
-            self.results.record([(lease, event)])
-        metrics = {"val/accuracy": accuracy, "val/loss": 0.25, "test/accuracy": accuracy - 0.1}
-        self.queue.succeed(lease, TrialSucceeded(trial_id, metrics, 2, 1.5, ((5, 1), (0, 4))))
-        return trial_id
-
-    def fail(self, failure: Failure, points: list[MetricPoint]) -> str:
-        (claim,) = self.queue.claim(worker="w", limit=1, lease_seconds=60, resources=Resources())
-        trial_id = claim.lease.trial_id
-        self.results.record([(claim.lease, PointsMeasured(trial_id, tuple(points)))])
-        self.queue.fail(claim.lease, failure)
-        return trial_id
-
-    @staticmethod
-    def points() -> Iterator[MetricPoint]:
-        for step in range(1, NUM_STEPS + 1):
-            epoch = 1 + step * NUM_EPOCHS // (NUM_STEPS + 1)
-            yield MetricPoint("train/batch_loss", epoch, step, 1 / 3 / step, 1_000_000 + step)
-        for epoch in range(1, NUM_EPOCHS + 1):
-            step = NUM_STEPS * epoch // NUM_EPOCHS
-            for number, metric in enumerate(("train/loss", "val/loss", "val/accuracy", "lr")):
-                yield MetricPoint(metric, epoch, step, 0.1 * number + epoch / 7, 2_000_000 + epoch)
-
-
 @pytest.fixture
 def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
     return Store(engine, tmp_path, digits_config)
@@ -170,49 +87,8 @@ def mirror(store: Store, settings: Settings, *, client: MlflowClient | None = No
 
 
 def tell(outbox: Outbox, store: Store, mlflow: Mlflow) -> int:
-    return drain(outbox, mlflow, Records(store.results), engine=store.engine)
-
-
-def runs(store: Store, client: MlflowClient) -> dict[str, Run]:
-    experiment = client.get_experiment_by_name(store.name)
-    found = client.search_runs([experiment.experiment_id]) if experiment else []
-    by_trial = {run.data.tags["trainyard.trial"]: run for run in found}
-    assert len(by_trial) == len(found), "a trial has two runs"
-    return by_trial
-
-
-def models_of(run: Run) -> list[str]:
-    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-
-
-def curves_in_sql(store: Store, trial_id: str) -> set[tuple[str, int, float, int]]:
-    return {
-        (p.metric, p.step if p.metric == "train/batch_loss" else p.epoch, p.value, p.timestamp_ms)
-        for p in store.results.curves(trial_id=trial_id)
-        if not math.isnan(p.value)
-    }
-
-
-def curves_in_mlflow(client: MlflowClient, run: Run) -> set[tuple[str, int, float, int]]:
-    points = [
-        (point.key, point.step, point.value, point.timestamp)
-        for key in run.data.metrics
-        if not key.startswith(("best/", "test/"))
-        for point in client.get_metric_history(run.info.run_id, key)
-    ]
-    assert len(points) == len(set(points)), "a point is there twice"
-    return set(points)
-
-
-def assert_equal_everywhere(store: Store, client: MlflowClient) -> None:
-    trials = store.results.trials(f"id-{store._folder.name}")
-    shown = runs(store, client)
-    assert sorted(shown) == sorted(trial.id for trial in trials)
-    for trial in trials:
-        sql = curves_in_sql(store, trial.id)
-        assert len(sql) == NUM_STEPS + 4 * NUM_EPOCHS
-        assert curves_in_mlflow(client, shown[trial.id]) == sql
-        assert shown[trial.id].info.status == "FINISHED"
+    drain = Drain(outbox, Records(store.results), engine=store.engine, open_mlflow=lambda: mlflow)
+    return drain.turn()
 
 
 def test_every_trial_becomes_one_run_with_equal_curves(
@@ -411,6 +287,89 @@ def test_trial_cancelled_before_it_was_tried_anew_is_no_longer_shown_as_failed(
     assert not {"diverged", "trainyard.failure"} & run.data.tags.keys()
 
 
+def test_curve_of_a_trial_that_was_killed_and_went_on_is_the_one_in_sql(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    said = list(store.points())
+    per_epoch = NUM_STEPS // NUM_EPOCHS
+    (claim,) = store.queue.claim(worker="w", limit=1, lease_seconds=60, resources=Resources())
+    trial_id = claim.lease.trial_id
+    # It dies in its second epoch, whose points come again, measured at other times.
+    early = [point for point in said if point.step <= per_epoch + 50]
+    begun = TrialBegun(trial_id, 0, 0)
+    store.results.record([(claim.lease, begun), (claim.lease, points_measured(trial_id, early))])
+    store.queue.lose(claim.lease, "killed")
+
+    (again,) = store.queue.claim(worker="w", limit=1, lease_seconds=60, resources=Resources())
+    late = [
+        replace(point, timestamp_ms=point.timestamp_ms + 60_000)
+        for point in said
+        if point.step > per_epoch
+    ]
+    begun = TrialBegun(trial_id, 1, per_epoch)
+    store.results.record([(again.lease, begun), (again.lease, points_measured(trial_id, late))])
+    store.queue.succeed(again.lease, TrialSucceeded(trial_id, {"val/accuracy": 0.9}, 2, 1.5))
+    mirror(store, settings)
+
+    assert_equal_everywhere(store, client)
+    steps = [
+        point.step
+        for point in client.get_metric_history(
+            runs(store, client)[trial_id].info.run_id, "train/batch_loss"
+        )
+    ]
+    assert sorted(steps) == list(range(1, NUM_STEPS + 1))
+
+
+def points_measured(trial_id: str, points: list[MetricPoint]) -> PointsMeasured:
+    return PointsMeasured(trial_id, tuple(points))
+
+
+def test_trial_that_took_a_known_result_has_a_run_with_the_curve_and_the_model_of_its_source(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    source = store.succeed(checkpoint=True)
+    other = replace(store.experiment(), id="other", name=f"{store.name} again")
+    known = store.results.trial(source)
+    trial = Trial(
+        id="other-1",
+        number=1,
+        variant="b",
+        seed=0,
+        params={"lr": 0.1},
+        config=store.results.config(source),
+        content_key=f"{known.variant}-{known.seed}",
+        work=SOME_WORK,
+    )
+    assert store.queue.submit(other, [trial]).num_reused == 1
+    assert mirror(store, settings) == 4
+
+    assert_mlflow_equals_sql(store.results, "other", client)
+    run = runs_of(other.name, client)["other-1"]
+    assert run.data.tags["trainyard.reused_from"] == source
+    assert len(curves_in_mlflow(client, run)) == NUM_STEPS + 4 * NUM_EPOCHS
+    assert len(models_of(run)) == 1
+    assert "trainyard.reused_from" not in runs(store, client)[source].data.tags
+
+
+def test_run_made_late_by_a_call_without_an_answer_goes(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    trial_id = store.succeed()
+    mirror(store, settings)
+    told = runs(store, client)[trial_id]
+    for _ in range(3):  # whatever the order of their ids
+        client.create_run(told.info.experiment_id, tags=told.data.tags)
+    record_again(store, trial_id)
+    mirror(store, settings)
+
+    assert runs(store, client)[trial_id].info.run_id == told.info.run_id
+    assert_equal_everywhere(store, client)
+
+
 def test_new_best_trial_of_a_variant_replaces_its_model(
     store: Store, settings: Settings, client: MlflowClient
 ) -> None:
@@ -542,12 +501,12 @@ def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
     store.submit({"a": {"lr": 0.1}})
     store.succeed()
 
-    wait_until(lambda: beside.num_pending() == 0)
+    wait_until(lambda: "told MLflow" in (settings.logs / "mirror.log").read_text())
     beside.stop()
 
     assert not beside.is_running
+    assert beside.num_pending() == 0
     assert_equal_everywhere(store, client)
-    assert "told MLflow" in (settings.logs / "mirror.log").read_text()
 
 
 def test_mirror_process_outlives_a_store_that_cannot_be_opened(

@@ -1,13 +1,16 @@
 """The pool on a real, embedded Ray: one cluster for all tests of this file."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import ray
 
 from experiments.records import (
     Assignment,
@@ -22,71 +25,59 @@ from experiments.records import (
 )
 from experiments.states import FailureKind
 from orchestrator.machine import fingerprint
-from orchestrator.pool import Message, PackDone, Reported, WorkerLost, WorkerReady
-from orchestrator.ray_pool import RayPool
+from orchestrator.pool import (
+    HEARTBEAT_SECONDS,
+    Heartbeat,
+    PackDone,
+    Reported,
+    WorkerLost,
+    WorkerReady,
+)
+from orchestrator.pool_process import PoolProcess
+from orchestrator.ray_address import listening
+from orchestrator.reaper import MARK, marked
 from orchestrator.settings import from_environment
+from tests.pools import command, events, hear, is_alive, ray_processes, worker_processes
 
 ONE_CPU = Resources(cpus=1)
-ON_SIGTERM = signal.getsignal(signal.SIGTERM)
+ORCHESTRATOR = "0a1b2c3d"
 MakeConfig = Callable[..., TrialConfig]
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayPool]:
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolProcess]:
     home = tmp_path_factory.mktemp("pool")
-    pool = RayPool(from_environment({"TRAINYARD_HOME": str(home)}), num_workers=2)
+    settings = from_environment({"TRAINYARD_HOME": str(home)})
+    pool = PoolProcess(settings, orchestrator=ORCHESTRATOR, num_workers=2)
     yield pool
     pool.close()
 
 
 @pytest.fixture(scope="module")
-def worker(pool: RayPool) -> str:
+def worker(pool: PoolProcess) -> str:
     """A worker that is ready; each test leaves it idle."""
     name = pool.hire(ONE_CPU)
+    assert name.startswith(f"{ORCHESTRATOR}/worker-")
     assert hear(pool, until=WorkerReady) == [WorkerReady(name, fingerprint(cpus=1, gpus=0.0))]
     return name
 
 
-def hear(pool: RayPool, *, until: type) -> list[Message]:
-    heard: list[Message] = []
-    deadline = time.monotonic() + 60
-    while not any(isinstance(message, until) for message in heard):
-        assert time.monotonic() < deadline, f"no {until.__name__} in a minute, only {heard}"
-        heard += pool.poll(1.0)
-    return heard
-
-
-def events(messages: list[Message]) -> list[object]:
-    return [message.event for message in messages if isinstance(message, Reported)]
-
-
-def process_of(pool: RayPool, worker: str) -> int:
-    handle = pool._workers[worker].handle
-    pid: int = ray.get(handle.__ray_call__.remote(lambda _: os.getpid()))
-    return pid
-
-
-def descendants(pid: int) -> set[int]:
-    """Give the ids of all processes below one, by the kernel's own account."""
-    found: set[int] = set()
-    tasks = Path(f"/proc/{pid}/task")
-    for children in tasks.glob("*/children") if tasks.is_dir() else ():
-        for child in map(int, children.read_text().split()):
-            found |= {child} | descendants(child)
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+@pytest.fixture
+def second(pool: PoolProcess, worker: str) -> Iterator[tuple[str, int]]:
+    """Another worker, which the test ends, and its process."""
+    before = worker_processes(ORCHESTRATOR)
+    assert len(before) == 1, f"only {worker} is there"
+    name = pool.hire(ONE_CPU)
+    hear(pool, until=WorkerReady)
+    (pid,) = worker_processes(ORCHESTRATOR) - before
+    yield name, pid
+    pool.kill(name)
 
 
 def test_worker_reports_a_pack_under_its_fences_and_then_is_done(
-    pool: RayPool, worker: str, digits_config: MakeConfig, tmp_path: Path
+    pool: PoolProcess, worker: str, digits_config: MakeConfig, tmp_path: Path
 ) -> None:
     pack = [
         Assignment("a", 3, digits_config(seed=1), checkpoint_folder=str(tmp_path / "a")),
@@ -108,7 +99,7 @@ def test_worker_reports_a_pack_under_its_fences_and_then_is_done(
 
 
 def test_stopped_trial_ends_early_and_the_worker_goes_on(
-    pool: RayPool, worker: str, digits_config: MakeConfig
+    pool: PoolProcess, worker: str, digits_config: MakeConfig
 ) -> None:
     pool.start(worker, [Assignment("endless", 1, digits_config(epochs=100_000))])
     hear(pool, until=Reported)
@@ -122,7 +113,7 @@ def test_stopped_trial_ends_early_and_the_worker_goes_on(
 
 
 def test_missing_data_fails_every_trial_of_the_pack_and_the_worker_lives_on(
-    pool: RayPool, worker: str, digits_config: MakeConfig
+    pool: PoolProcess, worker: str, digits_config: MakeConfig
 ) -> None:
     elsewhere = DataConfig("image_folder", "0" * 64, options={"path": "nowhere"})
     config = digits_config(data=elsewhere)
@@ -140,55 +131,110 @@ def test_missing_data_fails_every_trial_of_the_pack_and_the_worker_lives_on(
 
 
 def test_killed_worker_is_lost_once_and_leaves_its_slot(
-    pool: RayPool, worker: str, digits_config: MakeConfig
+    pool: PoolProcess, worker: str, second: tuple[str, int], digits_config: MakeConfig
 ) -> None:
-    assert pool.room_for(ONE_CPU)
-    doomed = pool.hire(ONE_CPU)
+    doomed, pid = second
     assert not pool.room_for(ONE_CPU)
-    hear(pool, until=WorkerReady)
     pool.start(doomed, [Assignment("a", 1, digits_config(epochs=100_000))])
     hear(pool, until=Reported)
 
-    os.kill(process_of(pool, doomed), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     lost = [message for message in hear(pool, until=WorkerLost) if isinstance(message, WorkerLost)]
 
     assert [message.worker for message in lost] == [doomed]
-    assert "\n" not in lost[0].reason
     assert "died" in lost[0].reason
+    assert "\n" not in lost[0].reason
+    assert len(lost[0].reason) < 300
+    assert not lost[0].out_of_memory
     assert pool.room_for(ONE_CPU)
     pool.start(worker, [Assignment("a", 2, digits_config())])
-    assert {message.worker for message in hear(pool, until=PackDone)} == {worker}
+    assert hear(pool, until=PackDone)[-1] == PackDone(worker)
 
 
-def test_trains_with_as_many_threads_as_cores_were_asked_for(pool: RayPool, worker: str) -> None:
-    def threads(_: object) -> int:
-        import torch
+def test_frozen_worker_falls_silent_and_can_be_killed_or_thaws_and_goes_on(
+    pool: PoolProcess, worker: str, second: tuple[str, int], digits_config: MakeConfig
+) -> None:
+    frozen, pid = second
+    pool.start(frozen, [Assignment("a", 1, digits_config(epochs=100_000))])
+    beats = hear_beats(pool, of=frozen, seconds=3 * HEARTBEAT_SECONDS)
+    assert len(beats) >= 2
+    assert beats[0] is not None
+    assert beats[-1] is not None
+    assert beats[0] < beats[-1], "a trial that trains makes progress"
 
-        return torch.get_num_threads()
+    os.kill(pid, signal.SIGSTOP)
+    hear_beats(pool, of=frozen, seconds=0.5)  # what it had said before
+    assert hear_beats(pool, of=frozen, seconds=2 * HEARTBEAT_SECONDS) == []
 
-    call = pool._workers[worker].handle.__ray_call__.options(concurrency_group="work")
-    assert ray.get(call.remote(threads)) == ONE_CPU.cpus
+    os.kill(pid, signal.SIGCONT)
+    hear(pool, until=Reported)
+
+    os.kill(pid, signal.SIGSTOP)
+    pool.kill(frozen)
+
+    deadline = time.monotonic() + 60
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        pool.poll(0.1)
+    assert pool.room_for(ONE_CPU)
+    pool.start(worker, [Assignment("a", 2, digits_config())])
+    assert hear(pool, until=PackDone)[-1] == PackDone(worker)
 
 
-def test_room_is_what_this_machine_has(pool: RayPool) -> None:
+def test_room_is_what_this_machine_has(pool: PoolProcess) -> None:
     assert pool.could_hold(ONE_CPU, num_workers=1)
     assert not pool.could_hold(Resources(cpus=1024), num_workers=1)
 
 
-def test_opening_leaves_the_sigterm_handler_in_place(pool: RayPool) -> None:
-    pool.open()
-    assert ray.is_initialized()
-    assert signal.getsignal(signal.SIGTERM) == ON_SIGTERM
+@pytest.mark.usefixtures("worker")
+def test_ray_listens_on_the_loopback_alone_and_its_files_are_closed_to_others() -> None:
+    ports = listening_ports(ray_processes(ORCHESTRATOR).values())
+    assert len(ports) >= 4
+    assert {address for port in ports for address in listening(port)} == {"127.0.0.1"}
+    (option,) = re.findall(
+        r"--session-dir=(\S+)", command(ray_processes(ORCHESTRATOR)["gcs_server"])
+    )
+    assert any(folder.stat().st_mode & 0o777 == 0o700 for folder in Path(option).parents)
 
 
-def test_closing_is_quick_and_leaves_no_process(pool: RayPool, worker: str) -> None:
+def test_orchestrator_imports_no_ray() -> None:
+    script = "import sys, orchestrator.service; print(sorted({'ray', 'torch'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.usefixtures("worker")
+def test_closing_leaves_no_process(pool: PoolProcess) -> None:
     """Last in this file: it ends the cluster that the other tests share."""
-    started = descendants(os.getpid())
-    assert process_of(pool, worker) in started
+    assert {"gcs_server", "raylet"} <= ray_processes(ORCHESTRATOR).keys()
 
-    closing = time.monotonic()
     pool.close()
 
-    assert time.monotonic() - closing < 6.0
-    assert not [pid for pid in started if is_alive(pid)]
+    assert not marked(f"{MARK}={ORCHESTRATOR}")
     assert pool.poll(0.0) == []
+
+
+def hear_beats(pool: PoolProcess, *, of: str, seconds: float) -> list[int | None]:
+    """Give the progress that a worker's heartbeats tell of, for so long."""
+    beats: list[int | None] = []
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        heard = [each for each in pool.poll(left) if isinstance(each, Heartbeat)]
+        beats += [beat.progress for beat in heard if beat.worker == of]
+    return beats
+
+
+def listening_ports(pids: Iterable[int]) -> set[int]:
+    """Give the TCP ports on which processes listen, by the kernel's own account."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                inodes.add(str(link.readlink()).removeprefix("socket:[").rstrip("]"))
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                ports.add(int(fields[1].partition(":")[2], 16))
+    return ports

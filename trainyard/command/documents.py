@@ -10,12 +10,52 @@ if TYPE_CHECKING:
     from experiments.leaderboard import Standing
     from experiments.planning.estimates import Estimate
     from experiments.planning.plan import Plan
-    from orchestrator.rows import AttemptRow, CurvePoint, Overview, TrialRow
+    from orchestrator.rows import (
+        AttemptRow,
+        CurvePoint,
+        IncidentRow,
+        OrchestratorRow,
+        Overview,
+        TrialRow,
+    )
 
 
-def status_fields(overviews: "Iterable[Overview]") -> dict[str, Any]:
-    """Give `experiments[]` as `status` and `run` print it."""
-    return {"experiments": [_experiment_fields(overview) for overview in overviews]}
+def status_fields(
+    overviews: "Iterable[Overview]",
+    *,
+    incidents: "Iterable[IncidentRow]" = (),
+    orchestrators: "Iterable[OrchestratorRow]" = (),
+) -> dict[str, Any]:
+    """Give what `status` and `run` print: `experiments[]`, and what happened around them."""
+    return {
+        "experiments": [_experiment_fields(overview) for overview in overviews],
+        "incidents": [incident_fields(incident) for incident in incidents],
+        "orchestrators": [_orchestrator_fields(row) for row in orchestrators],
+    }
+
+
+def incident_fields(row: "IncidentRow") -> dict[str, Any]:
+    """Give one of `incidents[]`; experiment and trial are ids, null where it is about neither."""
+    return {
+        "at": row.at,
+        "kind": row.kind.value,
+        "experiment": row.experiment_id,
+        "trial": row.trial_id,
+        "message": row.message,
+    }
+
+
+def _orchestrator_fields(row: "OrchestratorRow") -> dict[str, Any]:
+    from dashboards.incident_view import is_alive
+
+    return {
+        "id": row.id,
+        "host": row.host,
+        "process": row.process,
+        "started_at": row.started_at,
+        "seen_at": row.seen_at,
+        "alive": is_alive(row),
+    }
 
 
 def _experiment_fields(overview: "Overview") -> dict[str, Any]:
@@ -37,6 +77,8 @@ def _experiment_fields(overview: "Overview") -> dict[str, Any]:
                 if state not in (TrialState.QUEUED, TrialState.LEASED)
             },
         },
+        "reused": overview.num_reused,
+        "paused": overview.num_paused,
         "best": None
         if best is None
         else {
@@ -61,7 +103,7 @@ def plan_fields(planned: "Plan") -> dict[str, Any]:
         "excluded": [{"variant": item.variant, "reason": item.reason} for item in planned.excluded],
         "merged": planned.num_merged,
         "warnings": list(planned.warnings),
-        "cached": planned.num_known,
+        "cached": planned.num_reused,
         "submitted": planned.is_submitted,
         "estimate": _estimate_fields(planned.estimate),
         "task": planned.task,
@@ -135,6 +177,8 @@ def trial_fields(row: "TrialRow") -> dict[str, Any]:
         "params": dict(row.params),
         "metrics": dict(row.metrics or {}),
         "attempts": row.num_attempts,
+        "paused": row.is_paused,
+        "reused_from": row.reused_from,
         "selected_epoch": row.selected_epoch,
         "duration_seconds": row.duration_seconds,
         "peak_memory_bytes": row.peak_memory_bytes,
@@ -149,6 +193,7 @@ def attempt_fields(row: "AttemptRow") -> dict[str, Any]:
         "fence": row.fence,
         "state": row.state,
         "worker": row.worker,
+        "begun_epoch": row.begun_epoch,
         "started_at": row.started_at,
         "ended_at": row.ended_at,
         "failure": None if row.failure is None else row.failure.to_data(),

@@ -1,11 +1,13 @@
-"""The verbs that look after the installation: mlflow, doctor, db."""
+"""The verbs that look after the installation: mlflow, doctor, gc, db."""
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
-from trainyard.command.output import json_option, print_json, say
+from experiments.language.printable import printable
+from trainyard.command.output import count, json_option, print_json, say
 
 
 @click.command(help="Open the MLflow UI on the right store.")
@@ -18,7 +20,7 @@ def mlflow(port: int) -> None:
     settings = from_environment()
     if (address := served_at(settings)) is not None:
         say("MLflow is served already (MLFLOW_TRACKING_URI):")
-        click.echo(address)
+        click.echo(printable(address))
         return
     say(f"MLflow on {redacted(settings.mlflow_uri)}, until Ctrl-C:")
     click.echo(f"http://127.0.0.1:{port}")
@@ -28,7 +30,7 @@ def mlflow(port: int) -> None:
 @click.command(help="Say what is wrong here and how to mend it.")
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check Python, packages, home, store, data, Ray address and MLflow; exit 1 on a fault."""
+    """Check what trainyard stands on, and what went wrong of late; exit 1 on a fault."""
     from orchestrator.settings import from_environment
     from trainyard.checks import check_installation
 
@@ -38,15 +40,55 @@ def doctor(as_json: bool) -> int:
         print_json({"checks": fields})
     else:
         for check in checks:
-            click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.found}")
+            click.echo(printable(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.found}"))
             if check.mend:
-                click.echo(f"      {check.mend}")
+                click.echo(printable(f"      {check.mend}"))
     return 0 if all(check.ok for check in checks) else 1
 
 
-@click.group(help="Look after the store's schema.")
+@click.command(help="Remove files of no more use.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
+def gc(dry_run: bool, as_json: bool) -> None:
+    """Remove what lies in the home and is of no more use; safe while an orchestrator is up.
+
+    That is: checkpoints that no result and no trial under way needs, files that were never
+    finished, logs that are a month old. What is on record stays, and so does whatever belongs
+    to trials of another store.
+    """
+    from dashboards.numbers import bytes_text
+    from orchestrator.cleaning import collect
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        done = collect(workplace.results, workplace.settings, dry_run=dry_run)
+    groups = done.groups()
+    if as_json:
+        print_json(
+            {
+                "dry_run": dry_run,
+                "bytes": done.num_bytes,
+                "removed": [
+                    {"what": what, "files": len(its), "bytes": sum(each.num_bytes for each in its)}
+                    for what, its in groups.items()
+                ],
+                "unknown_trials": done.num_unknown,
+            }
+        )
+        return
+    for what, its in groups.items():
+        size = bytes_text(sum(each.num_bytes for each in its))
+        click.echo(f"{len(its):,} {what}: {size}")
+    would = "would be removed" if dry_run else "removed"
+    click.echo(f"{bytes_text(done.num_bytes)} {would}" if groups else "nothing to remove")
+    if done.num_unknown:
+        folders = count(done.num_unknown, "folder")
+        say(f"{folders} of trials that are not in {workplace.settings.store_name} left alone")
+
+
+@click.group(help="Back up or upgrade the store.")
 def db() -> None:
-    """Look after the store's schema."""
+    """Look after the store."""
 
 
 @db.command(help="Bring the store to this version.")
@@ -57,4 +99,19 @@ def upgrade() -> None:
 
     settings = from_environment()
     bring_up(settings.database_url)
-    click.echo(f"{settings.store_name} is up to date")
+    click.echo(printable(f"{settings.store_name} is up to date"))
+
+
+@db.command(help="Copy the store to a file, also while it is in use.")
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Copy a SQLite store, whole and as of one moment, to a file that is not there yet."""
+    from orchestrator.backup import back_up
+    from orchestrator.engines import connect
+    from orchestrator.settings import from_environment
+
+    settings = from_environment()
+    connect(settings.database_url).dispose()  # which refuses what is no store's address
+    back_up(settings.database_url, file)
+    click.echo(printable(str(file)))
+    say(f"{settings.store_name} is backed up; checkpoints are not in it (docs/durability.md)")

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from experiments.errors import NotFoundError
 from experiments.language.printable import printable
 from trainyard.command.documents import (
     attempt_fields,
+    incident_fields,
     point_fields,
     standing_fields,
     status_fields,
@@ -19,7 +21,8 @@ from trainyard.command.documents import (
 from trainyard.command.output import experiment_argument, json_option, print_json, say
 
 if TYPE_CHECKING:
-    from orchestrator.rows import TrialRow
+    from orchestrator.results import Results
+    from orchestrator.rows import IncidentRow, OrchestratorRow, Overview, TrialRow
 
 
 @click.command(help="Show counts, best so far, time left.")
@@ -27,21 +30,27 @@ if TYPE_CHECKING:
 @json_option
 def status(experiment: str | None, as_json: bool) -> None:
     """Show how one experiment stands, or all of them."""
+    from dashboards.incident_view import LATELY_SECONDS
     from orchestrator.database import StoreMissingError
     from trainyard.workplace import Workplace
 
     workplace = Workplace()
+    overviews: Sequence[Overview] = ()
+    incidents: Sequence[IncidentRow] = ()
+    orchestrators: Sequence[OrchestratorRow] = ()
     try:
         results = workplace.results
     except StoreMissingError:
         if experiment is not None:
             raise
-        overviews: Sequence[Any] = ()
     else:
         chosen = None if experiment is None else [results.resolve_experiment(experiment).id]
-        overviews = results.overviews(chosen)
+        overviews, orchestrators = results.overviews(chosen), results.orchestrators()
+        about = {None, *(overview.experiment.id for overview in overviews)}
+        lately = results.incidents(within_seconds=LATELY_SECONDS)
+        incidents = [incident for incident in lately if incident.experiment_id in about]
     if as_json:
-        print_json(status_fields(overviews))
+        print_json(status_fields(overviews, incidents=incidents, orchestrators=orchestrators))
         return
     if not overviews:
         say(f"Nothing has been submitted to {workplace.settings.store_name} yet.")
@@ -51,7 +60,13 @@ def status(experiment: str | None, as_json: bool) -> None:
     from dashboards.tables import console
 
     screen = console()
-    for part in status_view(overviews, width=screen.width):
+    for part in status_view(
+        overviews,
+        incidents=incidents,
+        orchestrators=orchestrators,
+        now=time.time(),
+        width=screen.width,
+    ):
         screen.print(part)
 
 
@@ -131,6 +146,7 @@ def show(trial: str, as_json: bool) -> None:
     row = results.trial(trial)
     attempts, points = results.attempts(row.id), results.curves(trial_id=row.id)
     checkpoints, confusion = results.checkpoints(row.id), results.confusion(row.id)
+    incidents = results.incidents(trial_id=row.id)
     if as_json:
         print_json(
             {
@@ -143,6 +159,7 @@ def show(trial: str, as_json: bool) -> None:
                 ],
                 "points": [point_fields(point) for point in points],
                 "confusion": confusion and confusion.to_data(),
+                "incidents": [incident_fields(incident) for incident in incidents],
             }
         )
         return
@@ -157,6 +174,9 @@ def show(trial: str, as_json: bool) -> None:
         points=points,
         checkpoints=checkpoints,
         confusion=confusion,
+        incidents=incidents,
+        source=_source(results, row),
+        now=time.time(),
         width=screen.width,
     ):
         screen.print(part)
@@ -189,6 +209,14 @@ def leaderboard(experiment: str, as_json: bool) -> None:
         screen.print(part)
 
 
+def _source(results: "Results", row: "TrialRow") -> str:
+    """Name the trial that a result was taken from, and its experiment; empty where it was not."""
+    if row.reused_from is None:
+        return ""
+    source = results.trial(row.reused_from)
+    return f"{source.id} of {results.experiment(source.experiment_id).name}"
+
+
 def _flat(row: "TrialRow") -> dict[str, Any]:
     fields = trial_fields(row)
     failure = fields.pop("failure")
@@ -201,7 +229,7 @@ def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
     listed = list(rows)
     columns = list(dict.fromkeys(key for row in listed for key in row))
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _cell(name) for name in columns})
     for row in listed:
         writer.writerow({key: _cell(value) for key, value in row.items()})
 
@@ -210,4 +238,5 @@ def _cell(value: Any) -> Any:
     """Keep a text from steering a terminal, or a spreadsheet (OWASP, CSV injection)."""
     if not isinstance(value, str):
         return value
-    return f"'{printable(value)}" if value.startswith(("=", "+", "-", "@")) else printable(value)
+    text = printable(value)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -28,8 +29,11 @@ VERBS: Final = {
     # Work.
     "run": ("work", "Submit, and work until it is finished."),
     "up": ("work", "Work on whatever is queued."),
-    "cancel": ("work", "Stop an experiment or a trial."),
-    "retry": ("work", "Queue failed trials again."),
+    # Steer.
+    "pause": ("steer", "Let an experiment or a trial wait."),
+    "resume": ("steer", "Let go on what was paused."),
+    "cancel": ("steer", "Stop an experiment or a trial."),
+    "retry": ("steer", "Queue failed trials again."),
     # Look.
     "status": ("look", "Show counts, best so far, time left."),
     "watch": ("look", "Follow an experiment live."),
@@ -47,7 +51,8 @@ VERBS: Final = {
     # House.
     "mlflow": ("house", "Open the MLflow UI on the right store."),
     "doctor": ("house", "Say what is wrong here and how to mend it."),
-    "db": ("house", "Look after the store's schema."),
+    "gc": ("house", "Remove files of no more use."),
+    "db": ("house", "Back up or upgrade the store."),
 }
 """Verb -> the module of `trainyard.command` that holds it, and its line of help."""
 
@@ -55,6 +60,7 @@ _HEADINGS: Final = {
     "recipes": "Start",
     "ask": "Ask",
     "work": "Work",
+    "steer": "Steer",
     "look": "Look",
     "catalogue": "Catalogue",
     "house": "House",
@@ -104,7 +110,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        say(told.getvalue().rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as interruption:
         say(f"interrupted: {interruption}" if str(interruption) else "interrupted")

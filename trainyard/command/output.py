@@ -19,7 +19,17 @@ json_option: Callable[[Any], Any] = click.option(
 spec_argument: Callable[[Any], Any] = click.argument(
     "spec", metavar="SPEC", type=click.Path(path_type=Path)
 )
+no_cache_option: Callable[[Any], Any] = click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Train all, also what has a known result: execution.reuse false. Another experiment.",
+)
 experiment_argument: Callable[[Any], Any] = click.argument("experiment", metavar="EXPERIMENT")
+
+
+def reuse_of(no_cache: bool) -> bool | None:
+    """Give what `--no-cache` asks of `execution.reuse`; None leaves that to the spec."""
+    return False if no_cache else None
 
 
 def say(message: str) -> None:

@@ -27,7 +27,8 @@ def test_frames_are_the_store_with_a_column_for_each_thing(tmp_path: Path) -> No
     engine.dispose()
 
     assert list(trials.columns) == [
-        "trial", "number", "variant", "seed", "state", "attempts", "model", "lr",
+        "trial", "number", "variant", "seed", "state", "attempts", "reused_from",
+        "model", "lr",
         "train/loss", "train/accuracy",
         "val/loss", "val/accuracy", "val/error", "val/precision", "val/recall", "val/f1",
         "test/loss", "test/accuracy", "test/error", "test/precision", "test/recall", "test/f1",

@@ -19,6 +19,7 @@ from experiments.records import Resources
 from experiments.spec import read_spec
 
 SPEC = "name: t\nparameters: {model: [mlp, softmax_regression], lr: [0.1, 0.2]}\nseeds: 2\n"
+NO_REUSE = f"{SPEC}execution: {{reuse: false}}\n"
 ROOT = Path("data")
 
 
@@ -216,15 +217,31 @@ def test_results_that_are_there_already_are_told_truly() -> None:
     told = [line for line in shown(SPEC, knowledge=knows) if line.startswith("known")]
     assert told == [
         (
-            "known     3 of 8 trials have a result in the store already (same content key); they "
-            "would be trained again"
+            "known     3 of 8 trials have a result in the store already (same content key); it is "
+            "used again"
         )
     ]
+    (known,) = (line for line in shown(NO_REUSE, knowledge=knows) if line.startswith("known"))
+    assert known.endswith("(same content key); execution.reuse: false trains them again")
     knows.submitted = True
     told = [line for line in shown(SPEC, knowledge=knows) if line.startswith("known")]
     assert told == [
         "known     this very experiment is in the store already: to submit it changes nothing"
     ]
+
+
+def test_the_time_of_a_plan_is_that_of_what_is_trained() -> None:
+    def time(text: str, num_known: int) -> str:
+        lines = shown(text, knowledge=Finished(SPEC, seconds=600.0, num_known=num_known))
+        (told,) = (line for line in lines if line.startswith("time"))
+        return told
+
+    assert time(SPEC, 0).startswith("time      about 40 min")
+    assert time(SPEC, 4).startswith("time      about 20 min")
+    assert time(NO_REUSE, 4).startswith("time      about 40 min")
+    assert time(SPEC, 8) == "time      none: nothing is left to train"
+    lines = shown(SPEC, knowledge=Finished(SPEC, seconds=600.0, num_known=8))
+    assert not any(line.startswith("memory") for line in lines)
 
 
 def test_long_texts_go_on_beside_their_word_in_a_narrow_terminal() -> None:

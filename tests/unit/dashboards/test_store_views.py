@@ -2,21 +2,27 @@
 
 import dataclasses
 import math
+import os
+import socket
+import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
+from dashboards.incident_view import incident_lines
 from dashboards.pace import pace
 from dashboards.progress import ProgressLog, ProgressView, progress_text
 from dashboards.store_views import leaderboard_view, status_view, trials_table
 from experiments.leaderboard import Outcome, rank
 from experiments.records import Execution, Failure, Objective, TrialSucceeded
-from experiments.states import FailureKind
+from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import natural_goal
 from orchestrator.database import open_store
+from orchestrator.instance import own_process
 from orchestrator.queue import Queue
 from orchestrator.results import Results
 from tests.samples import (
@@ -28,6 +34,8 @@ from tests.samples import (
     submit,
     success_of,
 )
+
+NOW = 1_000_000.0
 
 
 class Store:
@@ -56,10 +64,93 @@ def text_of(parts: Iterable[RenderableType], *, width: int = 200) -> str:
 def test_status_counts_every_state_and_says_why_an_experiment_paused(store: Store) -> None:
     submit(store.queue, 3, an_experiment(execution=Execution(max_failed_trials=1)))
     store.queue.fail(claim_one(store.queue).lease, NOT_FINITE)
-    shown = text_of(status_view(store.results.overviews(), width=200))
+    shown = text_of(status_view(store.results.overviews(), now=NOW, width=200))
     row = next(line for line in shown.splitlines() if line.startswith("grid "))
     assert row.split()[:8] == ["grid", "exp1", "paused", "2", "-", "-", "1", "-"]
-    assert "grid paused: 1 trials failed (execution.max_failed_trials: 1)" in shown
+    assert "grid paused: 1 trial failed (execution.max_failed_trials: 1)" in shown
+
+
+def test_status_counts_what_was_reused_and_what_waits_for_a_person(store: Store) -> None:
+    submit(store.queue, 1)
+    lease = claim_one(store.queue).lease
+    store.queue.succeed(lease, success_of(lease.trial_id))
+    again = [replace(trial, content_key="exp1-key-0") for trial in some_trials(1, of="exp2")]
+    others = [replace(trial, number=trial.number + 1) for trial in some_trials(3, of="exp2")[1:]]
+    store.queue.submit(an_experiment("exp2", name="wide"), [*again, *others])
+    store.queue.pause(trial_id=others[0].id)
+    lines = text_of(status_view(store.results.overviews(), now=NOW, width=200)).splitlines()
+    heads, wide = lines[0].split(), lines[2].split()
+    row = dict(zip(heads, wide, strict=False))
+    assert (row["succeeded"], row["reused"], row["paused"], row["queued"]) == ("1", "1", "1", "2")
+    table = trials_table(store.results.experiment("exp2"), store.results.trials("exp2"), width=200)
+    states = [" ".join(line.split()[3:5]) for line in text_of([table]).splitlines()[1:]]
+    assert states[0] == "succeeded (reused)"
+    assert states[1].startswith("paused")
+    assert states[2].startswith("queued")
+
+
+def test_status_tells_of_each_kind_of_trouble_how_often_and_what_came_of_it_last(
+    store: Store,
+) -> None:
+    store.clock.seconds = seconds_of("2026-11-22 12:29")
+    for number in (1, 2):
+        store.clock.seconds += 60 * number
+        store.queue.note(IncidentKind.WORKER_LOST, f"killed; queued again ({number})")
+    store.clock.seconds += 60
+    store.queue.note(IncidentKind.CLUSTER_LOST, "raylet\ndied \x1b[2J[red]")
+    told = list(incident_lines(store.results.incidents(), now=store.clock.seconds))
+    assert told == [
+        "1 loss of Ray, 12:33: raylet died \\x1b[2J[red]",
+        "2 workers lost, last 12:32: killed; queued again (2)",
+    ]
+    tomorrow = store.clock.seconds + 86_400
+    (_, lost) = incident_lines(store.results.incidents(), now=tomorrow)
+    assert "last 22 Nov 12:32: " in lost
+
+
+def test_every_kind_of_trouble_has_its_words(store: Store) -> None:
+    for kind in IncidentKind:
+        store.queue.note(kind, kind.value)
+    assert len(list(incident_lines(store.results.incidents(), now=NOW))) == len(IncidentKind)
+
+
+def seconds_of(moment: str) -> float:
+    return time.mktime(time.strptime(moment, "%Y-%m-%d %H:%M"))
+
+
+def test_status_says_who_works_and_what_to_do_where_nobody_does(store: Store) -> None:
+    def told() -> str:
+        return text_of(
+            status_view(
+                store.results.overviews(),
+                orchestrators=store.results.orchestrators(),
+                now=store.clock.seconds,
+                width=200,
+            )
+        )
+
+    start_one = "No orchestrator is working on this store: start one with trainyard up."
+    submit(store.queue, 1)
+    assert start_one in told()
+    here = Queue(store.engine, now=store.clock, orchestrator="a1")
+    here.enter(host=socket.gethostname(), process=own_process())
+    assert f"An orchestrator works on this store: process {os.getpid()}, since" in told()
+    assert start_one not in told()
+    here.enter(host=socket.gethostname(), process=own_process())
+    here.leave()
+    here.enter(host=socket.gethostname(), process="1:0")  # as of an earlier boot
+    assert "An orchestrator is gone: process 1, since" in told()
+    assert start_one in told()
+    here.leave()
+    Queue(store.engine, now=store.clock, orchestrator="b2").enter(host="box", process="7:7")
+    assert "An orchestrator works on this store: process 7 on box, since" in told()
+    store.clock.seconds += 300
+    assert "process 7 on box, since" in told()
+    assert "not heard of for 5 min 00 s; the next one takes its trials up." in told()
+    assert start_one in told()
+    lease = claim_one(store.queue).lease
+    store.queue.fail(lease, NOT_FINITE)
+    assert start_one not in told()
 
 
 def test_a_table_of_trials_shows_why_one_failed_on_one_line(store: Store) -> None:
@@ -137,7 +228,9 @@ def test_ids_are_whole_on_a_narrow_terminal(store: Store) -> None:
     narrow = table_of(store, width=60)
     assert "d1b3ba00-0001" in narrow
     assert "d1b3ba00-0002" in narrow
-    assert "d1b3ba00351c" in text_of(status_view(store.results.overviews(), width=60), width=60)
+    assert "d1b3ba00351c" in text_of(
+        status_view(store.results.overviews(), now=NOW, width=60), width=60
+    )
 
 
 def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
@@ -179,6 +272,34 @@ def test_pace_is_unknown_until_a_trial_has_ended(store: Store) -> None:
     assert progress_text(overview) == (
         "1 of 4 trials, 2 a minute, 1 min 30 s left, best val/accuracy 0.9 (v1, seed 0)"
     )
+
+
+def test_known_results_are_no_work_done(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    def submit_some(num: int, name: str) -> None:
+        trials = [
+            replace(each, content_key=f"key-{each.number}") for each in some_trials(num, of=name)
+        ]
+        store.queue.submit(an_experiment(name), trials)
+
+    submit_some(1, "one")
+    lease = claim_one(store.queue).lease
+    store.queue.succeed(lease, success_of(lease.trial_id))
+
+    submit_some(1, "all-known")
+    (overview,) = store.results.overviews(["all-known"])
+    with ProgressView() as view:
+        view.show(overview)
+    assert "starting workers" not in capsys.readouterr().err
+    assert progress_text(overview).startswith("1 of 1 trials, best ")
+
+    submit_some(3, "half-known")
+    store.clock.seconds += 30
+    (overview,) = store.results.overviews(["half-known"])
+    assert pace(overview) == (None, None)
+    claim_one(store.queue)
+    store.clock.seconds += 30
+    (overview,) = store.results.overviews(["half-known"])
+    assert (overview.num_open, pace(overview)) == (2, (None, None))
 
 
 def test_progress_off_a_terminal_is_lines_without_repetition(

@@ -1,6 +1,7 @@
 """One trial's page, drawn from a real store."""
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from dashboards.trial_view import trial_view
-from experiments.records import InitConfig, Trial
+from experiments.records import InitConfig, Trial, TrialBegun
 from orchestrator.database import open_store
 from orchestrator.queue import Queue
 from orchestrator.results import Results
@@ -36,7 +37,7 @@ class Store:
     def submit(self, trial: Trial) -> None:
         self.queue.submit(an_experiment(), [trial], class_names=("cat", "dog"))
 
-    def page(self, *, width: int = 100) -> str:
+    def page(self, *, width: int = 100, source: str = "") -> str:
         (row,) = self.results.trials("exp1")
         out = StringIO()
         console = Console(file=out, width=width, color_system=None)
@@ -47,6 +48,9 @@ class Store:
             points=self.results.curves(trial_id=row.id),
             checkpoints=self.results.checkpoints(row.id),
             confusion=self.results.confusion(row.id),
+            incidents=self.results.incidents(trial_id=row.id),
+            source=source,
+            now=time.time(),
             width=width,
         ):
             console.print(part)
@@ -64,7 +68,8 @@ def test_page_holds_configuration_result_curve_checkpoint_and_attempts(store: St
     (trial,) = some_trials(1)
     store.submit(trial)
     lease = claim_one(store.queue).lease
-    store.results.record([(lease, points_of(trial.id, 0.9, 0.5, 0.1)), (lease, saved(trial.id))])
+    measured, best = points_of(trial.id, 0.9, 0.5, 0.1), saved(trial.id, epoch=2)
+    store.results.record([(lease, measured), (lease, best)])
     event = success_of(trial.id, 0.75, **{"val/loss": 0.5, "test/accuracy": 0.7})
     store.queue.succeed(lease, event, machine="box/1cpu")
 
@@ -81,8 +86,34 @@ def test_page_holds_configuration_result_curve_checkpoint_and_attempts(store: St
     ]
     assert any(line.startswith("attempt  1: succeeded on w1") for line in lines)
     assert "curve    train/loss █▅▁ 0.9000 to 0.1000" in lines
-    assert "saved    best: epoch 1, 123 B, best.pt" in lines
+    assert "saved    best: epoch 2, 123 B, best.pt" in lines
     assert any(line.startswith("confusion on test") for line in lines)
+
+
+def test_page_tells_what_happened_and_from_where_each_attempt_went_on(store: Store) -> None:
+    (trial,) = some_trials(1)
+    store.submit(trial)
+    lost = claim_one(store.queue).lease
+    store.results.record([(lost, TrialBegun(trial.id, 0, 0)), (lost, saved(trial.id, "last"))])
+    store.queue.lose(lost, "the worker was\nkilled")
+    again = claim_one(store.queue).lease
+    store.results.record([(again, TrialBegun(trial.id, 1, 10))])
+
+    lines = store.page(width=300).splitlines()
+
+    attempts = [line for line in lines if line.startswith("attempt")]
+    assert attempts[0].startswith("attempt  1: expired on w1, ")
+    assert "went on" not in attempts[0]
+    assert attempts[1].startswith("attempt  2: running on w1, went on from epoch 1")
+    (told,) = (line for line in lines if line.startswith("incident"))
+    assert "killed" in told
+
+
+def test_page_of_a_reused_trial_names_the_trial_that_was_trained(store: Store) -> None:
+    (trial,) = some_trials(1)
+    store.submit(trial)
+    page = store.page(source="exp0-0003 of first[red]")
+    assert "reused   from exp0-0003 of first[red], which was trained with the same " in page
 
 
 def test_page_says_where_weights_come_from(store: Store) -> None:

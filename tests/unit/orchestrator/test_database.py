@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, exc, insert, select, text
 
-from experiments.errors import NotFoundError, StoreError
+from experiments.errors import NotFoundError, StoreError, StoreUnavailableError
 from orchestrator import sqlite_file
 from orchestrator.database import (
     StoreMissingError,
     database_now,
     open_store,
+    persist,
     reading,
     shown,
     writing,
 )
 from orchestrator.sqlite_file import file_system
-from orchestrator.tables import attempt
+from orchestrator.tables import SCHEMA_VERSION, attempt, incident
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw,relatime 0 0
@@ -65,9 +66,10 @@ def test_reader_does_not_wait_for_a_writer(url: str) -> None:
     engine = open_store(url, create=True)
 
     with writing(engine) as writer:
-        writer.execute(text("UPDATE trainyard_version SET version_num = '0001'"))
+        writer.execute(text("UPDATE trainyard_version SET version_num = '0099'"))
         with reading(engine) as reader:
-            assert reader.scalar(text("SELECT version_num FROM trainyard_version")) == "0001"
+            before = reader.scalar(text("SELECT version_num FROM trainyard_version"))
+    assert before == SCHEMA_VERSION
     engine.dispose()
 
 
@@ -77,7 +79,10 @@ def test_writer_takes_the_lock_at_its_start(url: str, monkeypatch: pytest.Monkey
 
     with writing(engine) as first:
         first.execute(select(1))
-        with pytest.raises(StoreError, match="database is locked"), writing(engine) as second:
+        with (
+            pytest.raises(StoreUnavailableError, match="database is locked"),
+            writing(engine) as second,
+        ):
             second.execute(select(1))
     engine.dispose()
 
@@ -85,10 +90,141 @@ def test_writer_takes_the_lock_at_its_start(url: str, monkeypatch: pytest.Monkey
 def test_our_own_mistakes_are_not_taken_for_a_broken_store(url: str) -> None:
     engine = open_store(url, create=True)
     orphan = {"trial_id": "none", "fence": 1, "state": "running", "worker": "w", "started_at": 0}
+    orphan |= {"orchestrator": "o"}
 
     with pytest.raises(exc.IntegrityError), writing(engine) as connection:
         connection.execute(insert(attempt).values(orphan))
     engine.dispose()
+
+
+def test_full_disk_is_an_outage_until_there_is_room(url: str) -> None:
+    engine = open_store(url, create=True)
+    row = {"at": 1.0, "kind": "worker_lost", "message": "m" * 100_000}
+    with reading(engine) as connection:
+        pages = connection.scalar(text("PRAGMA page_count"))
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with (
+        pytest.raises(StoreUnavailableError, match="disk is full; make room on its disk"),
+        writing(engine) as connection,
+    ):
+        connection.execute(insert(incident).values(row))
+
+    with reading(engine) as connection:
+        assert connection.scalar(select(incident.c.id)) is None
+        connection.execute(text("PRAGMA max_page_count = 1000000"))
+    with writing(engine) as connection:
+        connection.execute(insert(incident).values(row))
+
+    with reading(engine) as connection:
+        assert connection.scalar(select(incident.c.id)) == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_store_that_is_deleted_while_in_use_takes_no_more(
+    path: Path, url: str, replaced: bool
+) -> None:
+    engine = open_store(url, create=True)
+    path.rename(path.with_name("moved.db"))
+    if replaced:
+        path.write_bytes(path.with_name("moved.db").read_bytes())
+
+    for use in (writing, reading):
+        with (
+            pytest.raises(StoreError, match="deleted, moved or replaced") as caught,
+            use(engine) as connection,
+        ):
+            connection.execute(select(1))
+        assert not isinstance(caught.value, StoreUnavailableError)  # nothing brings it back
+    engine.dispose()
+    with pytest.raises(StoreError, match="deleted, moved or replaced"), reading(engine):
+        pass
+    assert path.exists() == replaced  # nor was another one made in its place
+
+
+def test_store_that_is_put_back_is_used_again(path: Path, url: str) -> None:
+    engine = open_store(url, create=True)
+    path.rename(path.with_name("moved.db"))
+    with pytest.raises(StoreError, match="deleted, moved or replaced"), writing(engine):
+        pass
+
+    path.with_name("moved.db").rename(path)
+
+    with writing(engine) as connection:
+        connection.execute(select(1))
+    engine.dispose()
+
+
+def test_log_of_a_store_that_is_gone_is_not_taken_into_a_new_one(path: Path, url: str) -> None:
+    engine = open_store(url, create=True)
+    with writing(engine) as connection:
+        connection.execute(select(1))
+    path.unlink()
+
+    with pytest.raises(
+        StoreError, match=r"trainyard\.db-wal: is left of a store that is not there"
+    ):
+        open_store(url, create=True)
+    engine.dispose()
+
+
+class Outage:
+    """A store that is away for some seconds; `clock` and `sleep` are its time."""
+
+    def __init__(self, *, seconds: float) -> None:
+        self.now = 100.0
+        self._back_at = self.now + seconds
+        self.pauses: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def action(self) -> str:
+        if self.now < self._back_at:
+            raise StoreUnavailableError("away")
+        return "done"
+
+
+def test_action_is_done_again_until_the_outage_is_over() -> None:
+    outage = Outage(seconds=6.0)
+    heard: list[float] = []
+
+    done = persist(
+        outage.action,
+        seconds=15.0,
+        waiting=lambda _, gone: heard.append(gone),
+        clock=outage.clock,
+        sleep=outage.sleep,
+    )
+
+    assert done == "done"
+    assert outage.pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+    assert heard == pytest.approx([0.0, 0.1, 0.3, 0.7, 1.5, 3.1, 5.1])
+
+
+def test_outage_that_lasts_too_long_is_told() -> None:
+    outage = Outage(seconds=6.0)
+
+    with pytest.raises(StoreUnavailableError, match="away"):
+        persist(outage.action, seconds=5.0, clock=outage.clock, sleep=outage.sleep)
+
+    assert outage.now == pytest.approx(105.0)
+
+
+def test_only_outages_are_worth_another_try() -> None:
+    calls = []
+
+    def action() -> None:
+        calls.append(1)
+        raise StoreError("wrong password")
+
+    with pytest.raises(StoreError, match="wrong password"):
+        persist(action, seconds=15.0)
+    assert len(calls) == 1
 
 
 def test_reading_a_missing_store_makes_no_file(path: Path, url: str) -> None:
@@ -157,7 +293,7 @@ def test_unknown_database_names_the_known_ones(url: str) -> None:
 def test_unreachable_server_is_a_store_error_without_the_password(tmp_path: Path) -> None:
     url = f"postgresql+psycopg://me:secret@/yard?host={tmp_path}"
 
-    with pytest.raises(StoreError, match="the store cannot be used") as caught:
+    with pytest.raises(StoreUnavailableError, match="the store cannot be used now") as caught:
         open_store(url, create=False)
 
     assert "secret" not in str(caught.value)

@@ -1,4 +1,6 @@
 import fcntl
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -6,12 +8,22 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import StoreBusyError, StoreError
-from orchestrator.instance import sole_orchestrator
+from orchestrator.instance import host_of, is_running, own_process, place_on, sole_orchestrator
 
 HOLD = """
 import sys
 from orchestrator.instance import sole_orchestrator
 with sole_orchestrator(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+HOLD_WITH_A_CHILD = """
+import subprocess
+import sys
+from orchestrator.instance import sole_orchestrator
+with sole_orchestrator(sys.argv[1]):
+    subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -22,10 +34,10 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'trainyard.db'}"
 
 
-def a_holder(url: str, repository: Path) -> subprocess.Popen[bytes]:
+def a_holder(url: str, repository: Path, *, program: str = HOLD) -> subprocess.Popen[bytes]:
     """Start a process that holds the store until its input ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, url],
+        [sys.executable, "-c", program, url],
         cwd=repository,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -51,6 +63,36 @@ def test_lock_vanishes_with_a_killed_process(url: str, repository: Path) -> None
 
         with sole_orchestrator(url):
             pass
+
+
+def test_a_child_that_outlives_its_orchestrator_does_not_hold_the_lock(
+    url: str, repository: Path
+) -> None:
+    with a_holder(url, repository, program=HOLD_WITH_A_CHILD) as holder:
+        children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text()
+        holder.kill()
+        holder.wait()
+        child = int(children)
+        try:
+            with sole_orchestrator(url):
+                os.kill(child, 0)  # it is there
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_lock_can_be_taken_where_the_disk_is_full(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with (
+        sole_orchestrator(url),
+        pytest.raises(StoreBusyError, match="has just started"),
+        sole_orchestrator(url),
+    ):
+        pytest.fail("two orchestrators on one SQLite store")
 
 
 def test_lock_can_be_taken_again_after_it_was_given_up(url: str) -> None:
@@ -135,3 +177,43 @@ def test_postgresql_is_shared_by_any_number() -> None:
 
     with sole_orchestrator(url), sole_orchestrator(url):
         pass
+
+
+def test_a_process_runs_until_it_ends_and_a_later_one_of_its_number_is_another() -> None:
+    assert is_running(own_process())
+    number, _, start = own_process().partition(":")
+    assert not is_running(f"{number}:{int(start) + 1}")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        stat = Path(f"/proc/{process.pid}/stat").read_text().split()
+        name = f"{process.pid}:{stat[21]}"
+        assert is_running(name)
+        process.send_signal(signal.SIGSTOP)
+        assert is_running(name)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_running(name)  # a zombie by now
+    assert not is_running(name)
+
+
+def test_process_whose_start_cannot_be_told_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = own_process()
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # as `hidepid` does
+
+    assert is_running(name)
+
+
+def test_place_tells_machines_and_containers_of_one_hostname_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = place_on("box")
+    assert here == place_on("box")
+    assert host_of(here) == "box"
+    assert place_on("other") != here
+    for what in ("_boot", "_namespace"):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(f"orchestrator.instance.{what}", lambda: "1")
+            assert place_on("box") != here

@@ -12,7 +12,7 @@ from orchestrator.database import open_store, reading
 from orchestrator.queue import Queue
 from tests.samples import submit
 
-COUNTED = "ix_trial_experiment_id_state_started_at_finished_at"
+COUNTED = "ix_trial_overview"
 RANKED = "ix_trial_experiment_id_objective_value"
 
 

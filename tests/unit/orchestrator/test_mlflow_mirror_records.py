@@ -58,6 +58,8 @@ TRIAL = TrialRow(
     machine="box/1cpu",
     failure=None,
     stop_requested=False,
+    is_paused=False,
+    reused_from=None,
     queued_at=1.0,
     started_at=2.0004,
     finished_at=3.25,
@@ -184,6 +186,11 @@ def test_only_a_loss_that_is_not_finite_counts_as_diverged(kind: FailureKind) ->
     tags = a_run(failure=Failure(kind, "Oops", "no")).tags
     assert tags["trainyard.failure"] == kind.value
     assert (tags.get("diverged") == "true") is (kind is FailureKind.NOT_FINITE)
+
+
+def test_result_that_was_known_says_where_from() -> None:
+    assert a_run(reused_from="t0").tags["trainyard.reused_from"] == "t0"
+    assert "trainyard.reused_from" not in a_run().tags
 
 
 def test_trial_that_never_started_begins_when_it_was_queued() -> None:

@@ -1,6 +1,7 @@
-"""Where a pool's workers fit, and which clusters it joins."""
+"""Where a pool's workers fit, which clusters it joins, and what it makes of a worker's death."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,28 @@ import ray
 
 from experiments.errors import StoreError
 from experiments.records import Resources
-from orchestrator.ray_pool import RayPool, check_address, fits
+from orchestrator.pool_process import PoolProcess, fits
+from orchestrator.ray_pool import RayPool, memory_death, reason
 from orchestrator.settings import from_environment
+
+MEMORY_ACCOUNT = """2 worker(s) were killed due to the node running low on memory.
+Considered workers: [
+Selected to kill: (Actor(1f): job ID=01, lease ID=01, task name=A.__init__, required resources=\
+{CPU: 1}, pid=25232, actual memory used=0.32GB, worker ID=b3)
+Selected to kill: (Actor(6b): job ID=01, lease ID=00, task name=A.__init__, required resources=\
+{CPU: 1}, pid=25233, actual memory used=3.49GB, worker ID=d1)
+]
+"""
+
+DEATH_ACCOUNT = """The actor died unexpectedly before finishing this task.
+\tclass_name: PackWorker
+\tactor_id: bc3b7a359e7773281cd6acaa01000000
+\tpid: 24215
+\tnamespace: 52228f8d
+\tip: 127.0.0.1
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker \
+exit detail: connection error code 2. End of file. Some common causes include: (1) the process \
+was killed by the OOM killer due to high memory usage."""
 
 
 @pytest.mark.parametrize(
@@ -37,64 +58,77 @@ def test_workers_fit_when_each_finds_a_machine(
     )
 
 
-@pytest.mark.parametrize("address", ["auto", "127.0.0.1:6379", "localhost:6379"])
-def test_cluster_on_this_machine_needs_no_token(address: str) -> None:
-    check_address(address, {})
-
-
-def test_cluster_elsewhere_is_joined_with_a_token_only() -> None:
-    check_address("ray-head:6379", {"RAY_AUTH_MODE": "token"})
-    with pytest.raises(StoreError, match=r"ray-head:6379.*export RAY_AUTH_MODE=token"):
-        check_address("ray-head:6379", {})
-
-
-def test_client_protocol_is_refused_by_name() -> None:
-    with pytest.raises(StoreError, match=r"ray://head:10001.*not supported.*RAY_ADDRESS=auto"):
-        check_address("ray://head:10001", {"RAY_AUTH_MODE": "token"})
+def join(address: str) -> None:
+    pool = RayPool(data_root=Path(), lease_seconds=60.0, on_news=lambda _: None)
+    pool.join(address, 0.0)
 
 
 def test_cluster_where_nobody_listens_is_refused_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and yet deaf
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        pool = RayPool(from_environment({"RAY_ADDRESS": address}))
         with pytest.raises(StoreError, match=rf"{address}: no Ray cluster lets us in .*refused"):
-            pool.could_hold(Resources(), num_workers=1)
+            join(address)
 
 
 @pytest.mark.parametrize("address", ["here", "127.0.0.1:port"])
 def test_address_that_is_none_is_refused(address: str) -> None:
-    pool = RayPool(from_environment({"RAY_ADDRESS": address}))
     with pytest.raises(StoreError, match=f"RAY_ADDRESS={address}"):
+        join(address)
+
+
+def test_refusal_passes_through_the_pool_process(tmp_path: Path) -> None:
+    settings = from_environment({"TRAINYARD_HOME": str(tmp_path), "RAY_ADDRESS": "ray-head:6379"})
+    pool = PoolProcess(settings, orchestrator="0a1b2c3d")
+    with pytest.raises(StoreError, match=r"ray-head:6379.*export RAY_AUTH_MODE=token"):
         pool.open()
+    assert pool.poll(0.0) == []
 
 
-def test_cluster_is_asked_for_its_machines_once_in_a_few_seconds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cpus, asked, seconds = 2.0, [], [0.0]
-
+def test_nodes_are_those_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     def nodes() -> list[dict[str, Any]]:
-        asked.append(seconds[0])
-        return [{"Alive": True, "Resources": {"CPU": cpus}}]
+        return [
+            {"NodeID": "a", "Alive": True, "Resources": {"CPU": 2.0}},
+            {"NodeID": "b", "Alive": False, "Resources": {"CPU": 64.0}},
+        ]
 
-    monkeypatch.setattr(RayPool, "open", lambda _: None)
     monkeypatch.setattr(ray, "nodes", nodes)
-    pool = RayPool(from_environment({"RAY_ADDRESS": "auto"}), clock=lambda: seconds[0])
-
-    for at in (0.0, 0.5, 2.9):
-        seconds[0] = at
-        assert pool.room_for(Resources(cpus=2))
-        assert not pool.could_hold(Resources(cpus=2), num_workers=2)
-    cpus = 4.0  # another machine has joined
-    seconds[0] = 3.0
-    assert pool.could_hold(Resources(cpus=2), num_workers=2)
-    assert asked == [0.0, 3.0]
+    monkeypatch.setattr("orchestrator.ray_pool._check_own_node", lambda _: None)
+    pool = RayPool(data_root=Path(), lease_seconds=60.0, on_news=lambda _: None)
+    assert pool.nodes() == [Resources(cpus=2)]
 
 
-def test_worker_that_is_gone_can_be_sent_home_and_spoken_to_in_vain() -> None:
-    pool = RayPool(from_environment({}))
+def test_worker_that_is_gone_can_be_sent_home_and_spoken_to_in_vain(tmp_path: Path) -> None:
+    settings = from_environment({"TRAINYARD_HOME": str(tmp_path)})
+    pool = PoolProcess(settings, orchestrator="0a1b2c3d")
 
     pool.stop("worker-1", ["trial"])
     pool.start("worker-1", [])
+    pool.renewed(["worker-1"])
     pool.dismiss("worker-1")
+    pool.kill("worker-1")
+    pool.close()
+
+    assert pool.poll(0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("pid", "to_blame", "said"),
+    [
+        (25233, True, "this worker held 3.49 GB"),
+        (25232, False, "this worker held 0.32 GB, another one far more"),
+        (None, True, "ran short of memory"),
+    ],
+)
+def test_memory_monitor_takes_neighbours_along_who_are_not_to_blame(
+    pid: int | None, to_blame: bool, said: str
+) -> None:
+    lost = memory_death("w", MEMORY_ACCOUNT, pid=pid)
+    assert lost.out_of_memory is to_blame
+    assert lost.reason.endswith(said)
+
+
+def test_reason_is_one_line_without_ids_and_guesses() -> None:
+    assert reason(DEATH_ACCOUNT) == (
+        "its process 24215 on 127.0.0.1 ended: connection error code 2. End of file"
+    )

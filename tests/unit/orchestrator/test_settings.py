@@ -56,6 +56,12 @@ def test_empty_variable_means_the_default(tmp_path: Path) -> None:
     assert settings.data == tmp_path / "data"
 
 
+@pytest.mark.parametrize(("address", "is_ours"), [("", True), ("local", True), ("auto", False)])
+def test_a_ray_of_our_own_has_two_names(tmp_path: Path, address: str, is_ours: bool) -> None:
+    given = {"TRAINYARD_HOME": str(tmp_path), "RAY_ADDRESS": address}
+    assert from_environment(given).is_ray_embedded is is_ours
+
+
 def test_relative_places_do_not_follow_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

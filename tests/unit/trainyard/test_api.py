@@ -6,8 +6,10 @@ import pytest
 import trainyard as ty
 from experiments.errors import WaitTimeoutError
 from experiments.language.yaml_text import parse
+from experiments.states import ExperimentState
 from orchestrator.database import open_store
-from tests.samples import everything_in
+from orchestrator.queue import Queue
+from tests.samples import claim_one, everything_in, success_of
 from trainyard.api import git_commit
 
 SPEC = "name: one\nparameters: {model: mlp, lr: 0.1}\nseeds: 2\n"
@@ -19,10 +21,14 @@ PUBLIC = [
     "TrainyardError",
     "WaitTimeoutError",
     "__version__",
+    "cancel",
     "curves",
     "leaderboard",
     "load_model",
+    "pause",
     "plan",
+    "resume",
+    "retry",
     "run",
     "submit",
     "trials",
@@ -58,6 +64,59 @@ def test_a_changed_spec_of_the_same_name_is_another_experiment_and_the_name_mean
     assert list(ty.trials("one")["lr"]) == [0.2, 0.2]
     assert list(ty.trials(first.experiment_id)["lr"]) == [0.1, 0.1]
     assert home.is_dir()
+
+
+def test_what_is_known_is_used_again_unless_it_is_asked_otherwise(home: Path) -> None:
+    ty.submit(SPEC)
+    engine = open_store(f"sqlite:///{home / 'trainyard.db'}", create=False)
+    queue = Queue(engine)
+    for _ in range(2):
+        lease = claim_one(queue).lease
+        queue.succeed(lease, success_of(lease.trial_id, 0.75))
+    wider = SPEC.replace("one", "two").replace("seeds: 2", "seeds: 3")
+    assert (ty.plan(wider).num_reused, ty.plan(wider, reuse=False).num_reused) == (2, 0)
+    anew = ty.submit(wider, reuse=False)
+    done = ty.submit(wider)
+    engine.dispose()
+
+    assert (done.num_reused, anew.num_reused) == (2, 0)
+    assert done.experiment_id != anew.experiment_id
+    frame = ty.trials(done.experiment_id)
+    assert list(frame["state"]) == ["succeeded", "succeeded", "queued"]
+    assert list(frame["reused_from"][:2]) == list(ty.trials("one")["trial"])
+    assert list(frame["val/accuracy"][:2]) == [0.75, 0.75]
+    assert list(ty.trials(anew.experiment_id)["state"]) == ["queued"] * 3
+
+
+@pytest.mark.parametrize(
+    "execution", ["", "execution: {retries: 1}\n", "execution: {reuse: true}\n"]
+)
+def test_not_to_reuse_is_as_if_the_spec_had_said_so(execution: str) -> None:
+    written = SPEC + "execution: {reuse: false}\n"
+    asked = ty.plan(SPEC + execution, reuse=False).experiment
+    assert asked.execution.reuse is False
+    assert asked.spec["execution"]["reuse"] is False
+    assert asked.text.endswith("\n# submitted with execution.reuse: false\n")
+    assert ty.plan(written, reuse=False).experiment == ty.plan(written).experiment
+    if not execution:
+        assert asked.id == ty.plan(written).experiment.id
+    assert ty.plan(SPEC, reuse=True).experiment == ty.plan(SPEC).experiment
+
+
+def test_an_experiment_and_a_trial_can_be_steered(home: Path) -> None:
+    ty.submit(SPEC)
+    (first, second) = ty.trials("one")["trial"]
+    assert ty.pause(first).num_queued == 1
+    assert (ty.resume(second), ty.resume(first)) == (0, 1)
+    assert ty.pause("one").num_queued == 2
+    assert ty.wait("one", timeout_seconds=0).state is ExperimentState.PAUSED
+    assert ty.resume("one") == 2
+    assert ty.cancel("one").num_cancelled == 2
+    assert (ty.retry("one", failed_only=True), ty.retry("one")) == (0, 2)
+    assert home.is_dir()
+    for act in (ty.pause, ty.resume, ty.cancel, ty.retry):
+        with pytest.raises(ty.NotFoundError, match="'two' is neither an experiment nor a trial"):
+            act("two")
 
 
 def test_plan_writes_nothing(home: Path) -> None:

@@ -1,9 +1,16 @@
+import socket
 from pathlib import Path
 
 import pytest
 
+from experiments.states import IncidentKind
+from orchestrator.database import open_store
+from orchestrator.outbox import Outbox
+from orchestrator.queue import Queue
 from orchestrator.settings import from_environment
-from trainyard.checks import Check, check_installation
+from tests.samples import submit
+from trainyard.checks import check_installation
+from trainyard.findings import Check
 
 
 def checks(home: Path, **more: str) -> dict[str, Check]:
@@ -43,6 +50,73 @@ def test_no_password_is_shown(tmp_path: Path, variable: str) -> None:
     found = checks(tmp_path, **{variable: f"{scheme}://me:sesame@127.0.0.1:1/x"})
     assert "sesame" not in repr(found)
     assert not all(check.ok for check in found.values())
+
+
+def test_a_home_that_others_can_read_is_a_fault_with_its_mend(tmp_path: Path) -> None:
+    home = tmp_path / "the home"
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+    open_store(f"sqlite:///{home / 'trainyard.db'}", create=True).dispose()
+    found = checks(home)["privacy"]
+    assert (found.ok, found.mend) == (False, f"chmod 700 '{home}'")
+    home.chmod(0o700)
+    assert "privacy" not in checks(home)
+    (home / "trainyard.db").chmod(0o644)
+    assert checks(home)["privacy"].mend == f"chmod 600 '{home}/trainyard.db'"
+
+
+def test_what_went_wrong_lately_is_told_with_what_can_be_done(tmp_path: Path) -> None:
+    engine = open_store(f"sqlite:///{tmp_path / 'trainyard.db'}", create=True)
+    queue = Queue(engine, orchestrator="a1")
+    for kind in IncidentKind:
+        queue.note(kind, f"{kind}: queued again")
+    engine.dispose()
+    settings = from_environment({"TRAINYARD_HOME": str(tmp_path)})
+    told = [check for check in check_installation(settings) if check.name == "lately"]
+    assert len(told) == len(IncidentKind)
+    assert all(check.ok and check.mend and "queued again" in check.found for check in told)
+
+
+def test_an_orchestrator_that_is_gone_is_a_fault_until_another_one_works(tmp_path: Path) -> None:
+    engine = open_store(f"sqlite:///{tmp_path / 'trainyard.db'}", create=True)
+    assert checks(tmp_path)["orchestrator"].found == "none works on the store"
+    Queue(engine, orchestrator="a1").enter(host=socket.gethostname(), process="1:0")
+    gone = checks(tmp_path)["orchestrator"]
+    assert (gone.ok, "trainyard up" in gone.mend) == (False, True)
+    Queue(engine, orchestrator="b2").enter(host="elsewhere", process="7:7")
+    engine.dispose()
+    settings = from_environment({"TRAINYARD_HOME": str(tmp_path)})
+    told = [check for check in check_installation(settings) if check.name == "orchestrator"]
+    assert [check.ok for check in told] == [True, True]
+    assert "process 7 on elsewhere" in told[0].found
+
+
+def test_what_mlflow_was_not_told_is_a_fault_only_where_it_was_tried(tmp_path: Path) -> None:
+    engine = open_store(f"sqlite:///{tmp_path / 'trainyard.db'}", create=True)
+    submit(Queue(engine), 1)
+    Queue(engine).cancel(experiment_id="exp1")
+    waiting = checks(tmp_path)["MLflow's backlog"]
+    assert (waiting.ok, waiting.found) == (True, "1 runs and models untold")
+    outbox = Outbox(engine)
+    outbox.mark_failed(outbox.pending(1)[0], "no answer\n at all", delay_seconds=60)
+    refused = checks(tmp_path)["MLflow's backlog"]
+    engine.dispose()
+    assert not refused.ok
+    assert "1 of them tried in vain: no answer at all" in refused.found
+    assert refused.mend
+
+
+def test_leftovers_are_counted_and_nothing_is_removed(tmp_path: Path) -> None:
+    engine = open_store(f"sqlite:///{tmp_path / 'trainyard.db'}", create=True)
+    submit(Queue(engine), 1)
+    Queue(engine).cancel(experiment_id="exp1")
+    engine.dispose()
+    file = tmp_path / "checkpoints" / "exp1-0001" / "0000" / "best-0001.pt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(2048))
+    left = checks(tmp_path)["leftovers"]
+    assert (left.ok, left.found, "gc" in left.mend) == (True, "2.0 KiB of no more use", True)
+    assert file.exists()
 
 
 def test_an_open_cluster_is_a_fault_that_says_what_to_export(

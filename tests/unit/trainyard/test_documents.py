@@ -1,11 +1,15 @@
 """The fields of JSON documents that other programs rely on (docs/command-line.md)."""
 
+import time
 from pathlib import Path
+
+import pytest
 
 from experiments.leaderboard import Outcome, rank
 from experiments.planning.plan import make_plan
 from experiments.records import Objective
 from experiments.spec import read_spec
+from experiments.states import IncidentKind
 from orchestrator.database import open_store
 from orchestrator.queue import Queue
 from orchestrator.results import Results
@@ -70,12 +74,37 @@ def test_status_and_trials_have_their_fields(tmp_path: Path) -> None:
     assert experiment["best"]["trial"] == lease.trial_id
     assert experiment["best"]["value"] == 0.9
     assert "eta_seconds" in experiment
+    assert (experiment["reused"], experiment["paused"]) == (0, 0)
     first = trial_fields(results.trial(lease.trial_id))
-    for name in ("id", "variant", "seed", "state", "params", "metrics", "attempts"):
+    for name in ("id", "variant", "seed", "state", "params", "metrics", "attempts", "paused"):
         assert name in first
     assert first["metrics"] == {"val/accuracy": 0.9}
+    assert first["reused_from"] is None
     assert trial_fields(results.trial(running.trial_id))["state"] == "running"
     engine.dispose()
+
+
+def test_status_tells_what_happened_and_who_works(tmp_path: Path) -> None:
+    engine = open_store(f"sqlite:///{tmp_path / 'store.db'}", create=True)
+    queue, results = Queue(engine, orchestrator="a1"), Results(engine)
+    queue.enter(host="elsewhere", process="7:77")
+    queue.note(IncidentKind.WORKER_LOST, "killed", experiment_id="e1", trial_id="e1-0001")
+    fields = status_fields([], incidents=results.incidents(), orchestrators=results.orchestrators())
+    engine.dispose()
+    (incident,), (row,) = fields["incidents"], fields["orchestrators"]
+    assert incident.pop("at") == pytest.approx(time.time(), abs=60)
+    assert incident == {
+        "kind": "worker_lost",
+        "experiment": "e1",
+        "trial": "e1-0001",
+        "message": "killed",
+    }
+    assert (row["id"], row["host"], row["process"], row["alive"]) == (
+        "a1",
+        "elsewhere",
+        "7:77",
+        True,
+    )
 
 
 def test_leaderboard_has_its_fields_also_without_a_result() -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import os
 import pickle
 import resource
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from experiments.errors import CheckpointError
-from workers.checkpoints import CheckpointFolder, load, save
+from workers.checkpoints import CheckpointFolder, load, save, seconds_of
 
 MODEL = {"0.weight": torch.arange(6.0).reshape(2, 3), "0.bias": torch.zeros(2)}
 
@@ -18,7 +19,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     saved = save(tmp_path / "deep" / "best.pt", MODEL, epoch=3, step=120, note={"a": [1, "b"]})
     contents = load(saved.path, sha256=saved.sha256)
     assert contents.keys() == {"format", "model", "epoch", "step", "note"}
-    assert (contents["format"], contents["epoch"], contents["step"]) == (1, 3, 120)
+    assert (contents["format"], contents["epoch"], contents["step"]) == (2, 3, 120)
     assert contents["note"] == {"a": [1, "b"]}
     for name, tensor in MODEL.items():
         assert torch.equal(contents["model"][name], tensor)
@@ -108,50 +109,98 @@ def test_a_full_disk_is_an_os_error_however_far_the_file_got(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_outlives_its_successor_by_one_save(tmp_path: Path) -> None:
-    folder = CheckpointFolder(tmp_path)
-    one = folder.save("best", MODEL, epoch=1, step=1)
-    folder.save("best", MODEL, epoch=4, step=4)
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Watch:
+    """A timer that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def slow_folder(tmp_path: Path) -> CheckpointFolder:
+    """A folder whose trial takes an hour between two checkpoints."""
+    hours = itertools.count()
+    return CheckpointFolder(tmp_path, timer=lambda: 3600.0 * next(hours))
+
+
+def test_a_checkpoint_outlives_its_successor_by_one_save(
+    tmp_path: Path, slow_folder: CheckpointFolder
+) -> None:
+    one = slow_folder.save("best", MODEL, epoch=1, step=1)
+    slow_folder.save("best", MODEL, epoch=4, step=4)
     assert load(one.path, sha256=one.sha256)["epoch"] == 1  # the store may know only this one
-    folder.save("best", MODEL, epoch=12345, step=5)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best-0004.pt", "best-12345.pt"]
+    slow_folder.save("best", MODEL, epoch=12345, step=5)
+    assert names_in(tmp_path) == ["best-0004.pt", "best-12345.pt"]
 
 
-def test_one_kind_of_checkpoint_never_removes_another(tmp_path: Path) -> None:
-    folder = CheckpointFolder(tmp_path)
-    folder.save("best", MODEL, epoch=1, step=1)
-    for epoch in (1, 2, 3):
+def test_no_young_checkpoint_goes_however_many_follow_it(tmp_path: Path, watch: Watch) -> None:
+    folder = CheckpointFolder(tmp_path, timer=watch)
+    for epoch in range(1, 7):
+        watch.seconds = 5.0 * epoch  # so the fifth is 20 s younger than the first, the sixth 25
         folder.save("last", MODEL, epoch=epoch, step=epoch)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best-0001.pt", "last-0002.pt", "last-0003.pt"]
+        assert len(names_in(tmp_path)) == min(epoch, 5)
+    assert names_in(tmp_path)[0] == "last-0002.pt"
+
+
+def test_seconds_stand_in_the_name_and_change_no_byte(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    one = folder.save("last", MODEL, epoch=4, step=9, seconds=83.2504)
+    other = folder.save("last", MODEL, epoch=4, step=9, seconds=0.0)
+    assert names_in(tmp_path) == ["last-0004-0ms.pt", "last-0004-83250ms.pt"]
+    assert (seconds_of(one.path), seconds_of(other.path)) == (83.25, 0.0)
+    assert one.sha256 == other.sha256
+    assert seconds_of(Path("last-0004.pt")) == 0.0
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    torch.save({"format": 1, "model": MODEL, "epoch": 3}, tmp_path / "old.pt")
+    digest = hashlib.sha256((tmp_path / "old.pt").read_bytes()).hexdigest()
+    assert load(tmp_path / "old.pt", sha256=digest)["epoch"] == 3
+
+
+def test_one_kind_of_checkpoint_never_removes_another(
+    tmp_path: Path, slow_folder: CheckpointFolder
+) -> None:
+    slow_folder.save("best", MODEL, epoch=1, step=1)
+    for epoch in (1, 2, 3):
+        slow_folder.save("last", MODEL, epoch=epoch, step=epoch)
+    assert names_in(tmp_path) == ["best-0001.pt", "last-0002.pt", "last-0003.pt"]
 
 
 def test_a_failed_save_removes_no_earlier_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, slow_folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = CheckpointFolder(tmp_path)
     for epoch in (1, 2):
-        folder.save("best", MODEL, epoch=epoch, step=epoch)
+        slow_folder.save("best", MODEL, epoch=epoch, step=epoch)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        folder.save("best", MODEL, epoch=3, step=3)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best-0001.pt", "best-0002.pt"]
+        slow_folder.save("best", MODEL, epoch=3, step=3)
+    assert names_in(tmp_path) == ["best-0001.pt", "best-0002.pt"]
 
 
 def test_an_old_checkpoint_that_cannot_be_removed_costs_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow_folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("not yours")
 
-    folder = CheckpointFolder(tmp_path)
     monkeypatch.setattr(Path, "unlink", refuse)
     for epoch in (1, 2, 3):
-        saved = folder.save("best", MODEL, epoch=epoch, step=epoch)
+        saved = slow_folder.save("best", MODEL, epoch=epoch, step=epoch)
     assert load(saved.path, sha256=saved.sha256)["epoch"] == 3

@@ -12,9 +12,14 @@ from workers.batches import standardise
 from workers.criterion import Criterion
 from workers.datasets.staged import StagedData
 from workers.evaluation import evaluate
+from workers.failures import StopRequestedError
 
 MakeConfig = Callable[..., TrialConfig]
 OF_CLASSES = [name for name, rule in LOSSES.items() if "classification" in rule.tasks]
+
+
+def go_on() -> None:
+    """Let every batch be scored."""
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def test_scores_are_the_means_over_all_images_whatever_the_batch(
 ) -> None:
     monkeypatch.setattr(evaluation, "evaluation_batch", lambda _: batch)
     criterion = Criterion(make_config(loss=name), digits)
-    score = evaluate(network, digits.test, digits, criterion)
+    score = evaluate(network, digits.test, digits, criterion, before_batch=go_on)
     with torch.no_grad():
         outputs = network.eval()(standardise(digits.test.inputs, digits))
     expected = criterion.loss(outputs.double(), digits.test.targets).item()
@@ -54,8 +59,29 @@ def test_evaluation_changes_nothing_in_the_network(
 ) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    evaluate(network, digits.val, digits, Criterion(make_config(), digits))
+    evaluate(network, digits.val, digits, Criterion(make_config(), digits), before_batch=go_on)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_an_evaluation_can_be_ended_before_every_batch(
+    make_config: MakeConfig,
+    digits: StagedData,
+    network: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluation, "evaluation_batch", lambda _: 100)
+    criterion, asked = Criterion(make_config(), digits), list[int]()
+
+    def ask() -> None:
+        asked.append(len(asked) + 1)
+        if len(asked) == 6:
+            raise StopRequestedError
+
+    evaluate(network, digits.test, digits, criterion, before_batch=ask)
+    assert len(asked) == 4  # 360 images
+    with pytest.raises(StopRequestedError):
+        evaluate(network, digits.test, digits, criterion, before_batch=ask)
+    assert len(asked) == 6
 
 
 @pytest.mark.parametrize(

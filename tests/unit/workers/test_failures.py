@@ -3,6 +3,7 @@ import torch
 
 from experiments.errors import DatasetChecksumError, DatasetError, DatasetUnavailableError
 from experiments.states import FailureKind
+from workers import failures
 from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
 
 
@@ -11,8 +12,6 @@ from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
     [
         (ValueError("a bad value"), FailureKind.ERROR),
         (RuntimeError("shapes cannot be multiplied"), FailureKind.ERROR),
-        (torch.OutOfMemoryError("CUDA out of memory"), FailureKind.OUT_OF_MEMORY),
-        (MemoryError(), FailureKind.OUT_OF_MEMORY),
         (DatasetChecksumError("altered"), FailureKind.DATA),
         (DatasetError("images of two sizes"), FailureKind.DATA),
         (DatasetUnavailableError("cannot download"), FailureKind.ERROR),  # may be retried
@@ -23,6 +22,27 @@ from workers.failures import NotFiniteError, TrialTimeoutError, failure_of
 def test_an_exception_says_what_kind_of_failure_it_is(error: Exception, kind: FailureKind) -> None:
     failure = failure_of(error)
     assert (failure.kind, failure.type, failure.message) == (kind, type(error).__name__, str(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+        (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_want_of_memory_names_the_most_that_was_held(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    monkeypatch.setattr(failures, "peak_memory_bytes", lambda _: 3 * 2**29)
+    failure = failure_of(error)
+    assert (failure.kind, failure.type) == (FailureKind.OUT_OF_MEMORY, type(error).__name__)
+    assert failure.message == (
+        f"needed more memory than there is; the process held 1.50 GiB at most: {told}"
+    )
+    of_gpu = failure_of(error, device=torch.device("cuda")).message
+    assert "; its tensors on the GPU held 1.50 GiB at most: " in of_gpu
 
 
 def test_memory_that_the_cpu_refuses_is_out_of_memory() -> None:

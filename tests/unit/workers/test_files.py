@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from workers import failpoint
 from workers.files import put_in_place, sha256_of, write_whole
 
 
@@ -57,3 +58,16 @@ def test_a_failed_write_leaves_the_previous_file_alone(
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     assert sha256_of(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
+
+
+def test_a_process_can_be_made_to_die_before_and_after_a_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def note(name: str) -> None:
+        seen.append((name, (tmp_path / "a.pt").exists()))
+
+    monkeypatch.setattr(failpoint, "passing", note)
+    write_whole(tmp_path / "a.pt", b"content")
+    assert seen == [("before the rename to a.pt", False), ("after the rename to a.pt", True)]

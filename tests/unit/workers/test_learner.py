@@ -20,6 +20,7 @@ from experiments.tasks import TASKS
 from workers import checkpoints
 from workers.augmentation import augment
 from workers.batches import standardise
+from workers.criterion import Score
 from workers.datasets.staged import StagedData
 from workers.learner import EpochRecord, Learner
 from workers.losses import build_loss
@@ -33,6 +34,10 @@ NO_DROPOUT = ["flatten", {"linear": 16}, {"activation": "relu"}, {"linear": 10}]
 
 def pass_on(step: int) -> None:
     """Let every step be made."""
+
+
+def score(learner: Learner) -> Score:
+    return learner.evaluate("val", before_batch=lambda: None)
 
 
 def train(learner: Learner, epoch: int) -> EpochRecord:
@@ -161,9 +166,9 @@ def test_every_task_learns(
     first, later = train(learner, 1), train(learner, 2)
     assert later.train.loss < first.train.loss
     assert set(later.train.metrics) == set(TASKS[task].train_metrics)
-    score = learner.evaluate("val")
-    assert score.loss < first.train.loss
-    assert tuple(score.metrics) == TASKS[task].metrics
+    found = score(learner)
+    assert found.loss < first.train.loss
+    assert tuple(found.metrics) == TASKS[task].metrics
 
 
 def test_augmentation_changes_the_training_images_by_a_stream_of_its_own(
@@ -231,7 +236,7 @@ def test_frozen_layers_stay_byte_identical_whatever_trains_the_others(
     own = learner.copy_weights()
     for epoch in (1, 2):
         train(learner, epoch)
-        learner.evaluate("val")
+        score(learner)
     after = learner.copy_weights()
     taken = {name for name in after if not name.startswith("4.")}
     assert {name for name in taken if not torch.equal(after[name], learned[name])} == set()

@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -96,6 +97,31 @@ def test_a_weight_without_part_in_the_step_stays(name: str) -> None:
     optimizer.step(lr=0.1)
     assert torch.equal(unused, torch.ones(2))
     assert not torch.equal(used, torch.ones(2))
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize("num_before", [0, 1, 3])
+def test_a_restored_optimizer_makes_the_steps_that_it_would_have_made(
+    config: OptimizerConfig, num_before: int
+) -> None:
+    whole, resumed = network(), network()
+    optimizer = build_optimizer(config, whole.parameters())
+    for step in range(num_before):
+        gradients(whole, step)
+        optimizer.step(lr=0.1)
+    file = io.BytesIO()
+    torch.save({"model": whole.state_dict(), "optimizer": optimizer.state()}, file)
+    file.seek(0)
+    contents = torch.load(file, weights_only=True)
+    resumed.load_state_dict(contents["model"])
+    restored = build_optimizer(config, resumed.parameters())
+    restored.restore(contents["optimizer"])
+    for step in range(num_before, num_before + 3):
+        for module, stepping in ((whole, optimizer), (resumed, restored)):
+            gradients(module, step)
+            stepping.step(lr=0.01)
+    for (name, expected), (_, found) in zip(weights(whole), weights(resumed), strict=True):
+        assert torch.equal(expected, found), name
 
 
 def test_the_rate_of_each_step_counts() -> None:

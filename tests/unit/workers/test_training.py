@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import logging
 import subprocess
 import sys
 from collections import Counter
@@ -20,12 +19,14 @@ from experiments.records import (
     MetricPoint,
     OptimizerConfig,
     PointsMeasured,
+    TrialBegun,
     TrialConfig,
     TrialFailed,
+    TrialNoted,
     TrialStopped,
     TrialSucceeded,
 )
-from experiments.states import FailureKind
+from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import TASKS
 from workers.checkpoints import load
 from workers.criterion import Score
@@ -165,6 +166,11 @@ def test_a_trial_gives_the_same_numbers_again_and_after_others(
     assert numbers(run(other, digits)) != alone
 
 
+def checkpoint_contents(folder: Path) -> dict[str, bytes]:
+    """Give a folder's files by kind and epoch; the time in their names is left out."""
+    return {path.name[:9]: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -191,9 +197,9 @@ def test_a_trial_gives_the_same_bytes_after_others_of_other_shapes(
     later = Recorder()
     later.events = recorder.of("t")
     assert numbers(later) == numbers(alone)
-    files = {path.name: path.read_bytes() for path in (tmp_path / "alone").iterdir()}
-    assert files == {path.name: path.read_bytes() for path in (tmp_path / "after").iterdir()}
-    assert len(files) >= 2
+    contents = checkpoint_contents(tmp_path / "alone")
+    assert contents == checkpoint_contents(tmp_path / "after")
+    assert len(contents) >= 3
 
 
 IN_ANOTHER_PROCESS = """
@@ -240,7 +246,8 @@ def test_a_trial_that_raises_is_a_failure_and_the_others_go_on(
         Assignment("good", 1, make_config()),
     ]
     run_pack(pack, digits, recorder)
-    (failure,) = recorder.of("bad")
+    begun, failure = recorder.of("bad")
+    assert begun == TrialBegun("bad", epoch=0, step=0)
     assert isinstance(failure, TrialFailed)
     assert failure.failure.kind == FailureKind.ERROR
     assert failure.failure.type == "IndexError"
@@ -272,7 +279,9 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_curve(
 def test_a_validation_loss_that_is_not_finite_fails_the_trial(
     make_config: MakeConfig, digits: StagedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Learner, "evaluate", lambda *_: Score(float("inf"), {"accuracy": 0.1}))
+    monkeypatch.setattr(
+        Learner, "evaluate", lambda *_, **__: Score(float("inf"), {"accuracy": 0.1})
+    )
     recorder = run(make_config(), digits)
     assert failed(recorder).failure.message.startswith("val/loss became inf at step 6 (epoch 1)")
     metrics = {point.metric for point in recorder.points}
@@ -340,9 +349,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let validation give these accuracies, one an epoch; testing goes on as usual."""
     left, evaluate = iter([0.5, 0.7, 0.6, 0.7]), Learner.evaluate
 
-    def give(learner: Learner, split: str) -> Score:
+    def give(learner: Learner, split: str, **options: Any) -> Score:
         if split == "test":
-            return evaluate(learner, split)
+            return evaluate(learner, split, **options)
         return Score(1.0, {"accuracy": next(left)})
 
     monkeypatch.setattr(Learner, "evaluate", give)
@@ -359,7 +368,7 @@ def score(config: TrialConfig, digits: StagedData, saved: CheckpointSaved) -> Sc
     """Score a checkpoint's weights on the test split."""
     learner = Learner(config, digits, device=torch.device("cpu"))
     learner.module.load_state_dict(load(Path(saved.path), sha256=saved.sha256)["model"])
-    return learner.evaluate("test")
+    return learner.evaluate("test", before_batch=lambda: None)
 
 
 class Store(Recorder):
@@ -388,16 +397,14 @@ def test_what_a_late_store_has_on_record_is_always_there(
     run(make_config(epochs=4), digits, recorder=store, checkpoint_folder=str(tmp_path))
     ended(store)
     assert {kind: saved.epoch for kind, saved in store.recorded.items()} == {"best": 1, "last": 3}
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best-0001.pt", "best-0002.pt", "last-0003.pt", "last-0004.pt"]
 
 
 @pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize(
     ("num_failures", "written"),
     [
-        (1, ["last1", "best1", "last2", "last3", "best2", "last4"]),
-        (2, ["last1", "best1", "last2", "last3", "last4", "best2"]),
+        (1, ["best1", "last1", "last2", "best2", "last3", "last4"]),
+        (2, ["best1", "last1", "last2", "last3", "best2", "last4"]),
     ],
 )
 def test_a_best_checkpoint_that_failed_is_written_at_the_next_one(
@@ -452,10 +459,11 @@ def test_a_loss_can_be_the_objective(make_config: MakeConfig, digits: StagedData
 @pytest.mark.parametrize(
     ("policy", "written"),
     [
-        (CheckpointPolicy(1), ["last1", "best1", "last2", "best2", "last3", "last4"]),
-        (CheckpointPolicy(3), ["last3", "best2", "last4"]),
+        (CheckpointPolicy(1), ["best1", "last1", "best2", "last2", "last3", "last4"]),
+        (CheckpointPolicy(3), ["best2", "last3", "last4"]),
+        (CheckpointPolicy(3, ("best",)), ["best2", "last3"]),  # a "last" is there to go on from
         (CheckpointPolicy(9, ("best",)), ["best2"]),
-        (CheckpointPolicy(1, ()), []),
+        (CheckpointPolicy(2, ()), ["last2", "last4"]),
     ],
 )
 def test_checkpoints_are_written_as_the_policy_says(
@@ -484,15 +492,44 @@ def test_a_checkpoint_knows_its_trial(
     assert contents["full_scale"] == 16
 
 
-def test_a_checkpoint_that_cannot_be_written_costs_no_trial(
-    make_config: MakeConfig,
-    digits: StagedData,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_a_checkpoint_that_cannot_be_written_costs_no_trial_and_is_said_once(
+    make_config: MakeConfig, digits: StagedData, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    with caplog.at_level(logging.WARNING, logger="workers.training"):
-        recorder = run(make_config(), digits, checkpoint_folder=str(tmp_path / "file"))
+    recorder = run(make_config(epochs=3), digits, checkpoint_folder=str(tmp_path / "file"))
     ended(recorder)
     assert not [e for e in recorder.events if isinstance(e, CheckpointSaved)]
-    assert "t: the last checkpoint of epoch 1 was not written" in caplog.text
+    best, last = (e for e in recorder.events if isinstance(e, TrialNoted))
+    assert {best.kind, last.kind} == {IncidentKind.CHECKPOINT_NOT_WRITTEN}
+    assert 't: the "best" checkpoint of epoch 1 could not be written to' in best.message
+    assert "training goes on and the previous checkpoint stays good" in best.message
+    assert '"last" checkpoint of epoch 1' in last.message
+
+
+def test_want_of_room_is_said_again_after_a_checkpoint_found_room(
+    make_config: MakeConfig, digits: StagedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_or_fail(path: Path, content: memoryview) -> None:
+        if path.name[:9] in {"last-0001", "last-0002", "last-0004"}:
+            raise OSError(28, "No space left on device")
+        write_whole(path, content)
+
+    monkeypatch.setattr("workers.checkpoints.write_whole", write_or_fail)
+    recorder = run(make_config(epochs=5), digits, checkpoint_folder=str(tmp_path))
+    notes = [e.message for e in recorder.events if isinstance(e, TrialNoted)]
+    assert ["epoch 1" in notes[0], "epoch 4" in notes[1]] == [True, True]
+    assert len(notes) == 2
+    saved = [
+        e.epoch for e in recorder.events if isinstance(e, CheckpointSaved) and e.kind == "last"
+    ]
+    assert saved == [3, 5]
+
+
+def test_a_stop_is_heard_while_the_test_split_is_scored(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    # Two epochs of six steps, each with one batch of validation, then one batch of testing.
+    recorder = run(make_config(), digits, recorder=Recorder(stop_at=15))
+    assert recorder.events[-1] == TrialStopped("t")
+    assert {point.epoch for point in recorder.points} == {1, 2}
+    ended(run(make_config(), digits, recorder=Recorder(stop_at=16)))

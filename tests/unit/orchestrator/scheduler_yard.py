@@ -1,0 +1,186 @@
+"""A scheduler on a real queue, with a pool of plain objects and a clock that tests move."""
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from experiments.records import (
+    Assignment,
+    Event,
+    Resources,
+)
+from experiments.states import IncidentKind
+from orchestrator.database import open_store
+from orchestrator.pool import (
+    Heartbeat,
+    Message,
+    PackDone,
+    PoolLost,
+    Reported,
+    WorkerLost,
+    WorkerReady,
+)
+from orchestrator.queue import Queue
+from orchestrator.results import Results
+from orchestrator.scheduler import Scheduler
+from orchestrator.settings import from_environment
+from tests.samples import (
+    SettableClock,
+)
+
+TWO_CPUS = Resources(cpus=2, gpus=0.0)
+
+
+@dataclass
+class PlainPool:
+    """Holds what it is told; a test says what comes back, beside the heartbeats."""
+
+    cpus: int = 2
+    hired: dict[str, Resources] = field(default_factory=dict)
+    packs: dict[str, tuple[Assignment, ...]] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    dismissed: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    told_of_leases: list[str] = field(default_factory=list)
+    frozen: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    hangs_at_start: bool = False
+    closed: bool = False
+    inbox: list[Message] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    beats: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def room_for(self, resources: Resources) -> bool:
+        return sum(each.cpus for each in self.hired.values()) + resources.cpus <= self.cpus
+
+    def could_hold(self, resources: Resources, *, num_workers: int) -> bool:
+        return num_workers * resources.cpus <= self.cpus
+
+    def hire(self, resources: Resources) -> str:
+        name = f"w{next(self.numbers)}"
+        self.hired[name] = resources
+        if self.hangs_at_start:
+            self.frozen.add(name)
+        else:
+            self.inbox.append(WorkerReady(name, f"machine-of-{name}"))
+        return name
+
+    def dismiss(self, worker: str) -> None:
+        del self.hired[worker]
+        self.dismissed.append(worker)
+
+    def start(self, worker: str, pack: Sequence[Assignment]) -> None:
+        self.packs[worker] = tuple(pack)
+
+    def renewed(self, workers: Collection[str]) -> None:
+        self.told_of_leases += workers
+
+    def kill(self, worker: str) -> None:
+        del self.hired[worker]
+        self.killed.append(worker)
+
+    def stop(self, worker: str, trial_ids: Collection[str]) -> None:
+        assert worker in self.hired
+        self.stopped += [each for each in trial_ids if each not in self.stopped]
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        assert timeout_seconds >= 0
+        said, self.inbox = self.inbox, []
+        beats = [
+            Heartbeat(worker, 0 if worker in self.stuck else next(self.beats))
+            for worker in self.hired
+            if worker not in self.frozen
+        ]
+        return said + beats
+
+    def close(self) -> None:
+        self.closed = True
+
+    def says(self, worker: str, *events: Event, done: bool = True) -> None:
+        """Have a worker report on its pack, and end it."""
+        fences = {each.trial_id: each.fence for each in self.packs[worker]}
+        self.inbox += [Reported(worker, fences[event.trial_id], event) for event in events]
+        if done:
+            self.inbox.append(PackDone(worker))
+
+    def dies(self, worker: str, reason: str = "killed") -> None:
+        del self.hired[worker]
+        self.inbox.append(WorkerLost(worker, reason))
+
+    def is_lost(self) -> None:
+        self.hired.clear()
+        self.inbox.append(PoolLost("the raylet died"))
+
+
+class Yard:
+    """A scheduler and everything around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "store.db"
+        self.engine: Engine = open_store(f"sqlite:///{self.file}", create=True)
+        self.engine.dispose()
+        event.listen(self.engine, "connect", _hurries)
+        self.database_clock = SettableClock()
+        self.queue = Queue(self.engine, now=self.database_clock, orchestrator="o1")
+        self.queue.enter(host="box", process="1:1")
+        self.results = Results(self.engine, now=self.database_clock)
+        self.pool = PlainPool()
+        self.seconds = 0.0
+        self.tidied: list[str] = []
+        self.scheduler = self.new_scheduler()
+
+    def new_scheduler(
+        self, max_workers: int | None = None, take_back: Callable[[], object] | None = None
+    ) -> Scheduler:
+        return Scheduler(
+            queue=self.queue,
+            results=self.results,
+            pool=self.pool,
+            settings=from_environment({"TRAINYARD_HOME": "home"}),
+            clock=lambda: self.seconds,
+            max_workers=max_workers,
+            take_back=take_back,
+            tidy=self.tidied.append,
+        )
+
+    def turns(self, number: int) -> None:
+        for _ in range(number):
+            self.scheduler.turn(wait_seconds=0)
+
+    def goes_by(self, seconds: float) -> None:
+        """Let time pass, with a turn every two seconds."""
+        end = self.seconds + seconds
+        while self.seconds < end:
+            self.seconds += 2.0
+            self.database_clock.seconds += 2.0
+            self.turns(1)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Keep the store locked, so that nothing can be written for now."""
+        with closing(sqlite3.connect(self.file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+
+    def incidents(self, kind: IncidentKind) -> list[str]:
+        return [row.message for row in self.results.incidents() if row.kind == kind]
+
+    def states(self) -> list[str]:
+        return [row.state.value for row in self.results.trials("exp1")]
+
+    def trial(self, worker: str) -> str:
+        """The trial that a worker was handed."""
+        (assignment,) = self.pool.packs[worker]
+        return assignment.trial_id
+
+
+def _hurries(connection: Any, _: object) -> None:
+    """Wait for no lock and no disk."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA synchronous = OFF")

@@ -1,0 +1,106 @@
+"""Waiting for a store that restarts, and no longer than that."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from experiments.errors import NotFoundError, StoreError, StoreUnavailableError
+from orchestrator.database import StoreMissingError
+from orchestrator.queue import Queue
+from tests.samples import submit
+from trainyard import workplace
+from trainyard.command import steer
+from trainyard.workplace import Workplace, patiently
+
+
+class Restarting:
+    """Cannot be used for a number of calls."""
+
+    def __init__(self, num_calls: int, error: Exception | None = None) -> None:
+        self._left = num_calls
+        self._error = error or StoreUnavailableError("the server is starting\x1b[2J")
+        self.num_asked = 0
+
+    def __call__(self) -> str:
+        self.num_asked += 1
+        if self.num_asked <= self._left:
+            raise self._error
+        return "here"
+
+
+def test_a_store_that_is_back_soon_is_waited_for_in_silence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert patiently(Restarting(2)) == "here"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_longer_wait_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workplace, "_QUIET_SECONDS", 0.0)
+    assert patiently(Restarting(4)) == "here"
+    assert capsys.readouterr().err == (
+        "the server is starting\\x1b[2J; trying again for up to 15 s\n"
+    )
+
+
+def test_what_does_not_come_back_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workplace, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(StoreUnavailableError, match="the server is starting"):
+        patiently(Restarting(1000))
+
+
+def test_what_waiting_does_not_mend_is_an_error_at_once() -> None:
+    asked = Restarting(9, StoreError("of a newer version"))
+    with pytest.raises(StoreError, match="of a newer version"):
+        patiently(asked)
+    assert asked.num_asked == 1
+
+
+@pytest.mark.usefixtures("home")
+def test_each_question_and_each_act_is_repeated_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Workplace() as place:
+        submit(place.queue, 2)
+        pause, restarting = Queue.pause, Restarting(2)
+
+        def fails_twice(*arguments: object, **options: object) -> object:
+            restarting()
+            return pause(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Queue, "pause", fails_twice)
+        assert place.pause("grid").num_queued == 2
+        assert restarting.num_asked == 3
+        assert [trial.is_paused for trial in place.results.trials("exp1")] == [False, False]
+        assert place.resume("grid") == 2
+
+
+def test_reading_makes_no_store(home: Path) -> None:
+    with Workplace() as place, pytest.raises(StoreMissingError):
+        place.results  # noqa: B018 - the access is the test
+    assert not home.exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_verb_whose_commit_got_no_answer_says_that_it_may_be_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Workplace() as place:
+        submit(place.queue, 2)
+        place.cancel("grid")
+    retry, restarting = Queue.retry, Restarting(1)
+
+    def loses_the_answer(*arguments: object, **options: object) -> object:
+        answer = retry(*arguments, **options)  # type: ignore[arg-type]
+        restarting()
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Queue, "retry", loses_the_answer)
+        told = CliRunner().invoke(steer.retry, ["grid"], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert "may have been done at the first try" in told.stderr
+    assert "queued again" not in told.stdout
+    with pytest.raises(NotFoundError, match="no trial of it failed or was cancelled"):
+        CliRunner().invoke(steer.retry, ["grid"], catch_exceptions=False)

@@ -1,0 +1,118 @@
+"""Which checkpoints a trial writes as it trains, and what the store hears of them."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from experiments.records import Assignment, CheckpointSaved, Reporter, TrialNoted
+from experiments.states import IncidentKind
+from workers.checkpoints import CheckpointFolder
+from workers.learner import Learner
+from workers.resumption import Selected, contents_of
+
+
+class Saver:
+    """Writes the checkpoints of one attempt; a disk without room never costs the trial.
+
+    "best", the weights that count so far, is written where the policy keeps it; "last" is
+    what an interrupted trial goes on from, so it is written whatever is kept in the end.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        folder: Path,
+        learner: Learner,
+        reporter: Reporter,
+        *,
+        timer: Callable[[], float],
+    ) -> None:
+        """Begin with nothing written; `timer` gives seconds that never jump."""
+        self._folder = CheckpointFolder(folder, timer=timer)
+        self._policy = assignment.checkpoints
+        self._trial_id = assignment.trial_id
+        self._learner = learner
+        self._reporter = reporter
+        self._same_in_all = {
+            "config": json.dumps(learner.config.to_data(), sort_keys=True),
+            "mean": learner.data.mean.tolist(),
+            "std": learner.data.std.tolist(),
+            "full_scale": learner.data.full_scale,
+        }
+        self._written_best = 0  # the epoch whose weights this attempt's newest "best" file holds
+        self._without_room = set[str]()  # kinds that could not be written the last time
+
+    def save(self, epoch: int, selected: Selected, *, seconds: float) -> None:
+        """Write what is due after an epoch: the "last" at the end, so that it implies the rest.
+
+        `seconds` is how long the trial has trained.
+        """
+        keep, own = self._policy.keep, self._learner.module.state_dict()
+        is_due = epoch % self._policy.every_epochs == 0
+        is_final = epoch == self._learner.config.epochs
+        if "best" in keep and (is_due or is_final) and selected.epoch != self._written_best:
+            written = self._write("best", selected.weights or own, selected.epoch)
+            if written:  # or else the next checkpoint tries again; the last epoch makes one
+                self._written_best = selected.epoch
+        if is_due or (is_final and "last" in keep):
+            optimizer = None if is_final else self._learner.optimizer_state()
+            if selected.epoch == epoch:
+                selected = replace(selected, weights=None)  # they are its own
+            contents = contents_of(selected, optimizer)
+            self._write("last", own, epoch, seconds=seconds, **contents)
+
+    def _write(
+        self,
+        kind: str,
+        weights: Mapping[str, Tensor],
+        epoch: int,
+        *,
+        seconds: float | None = None,
+        **contents: Any,
+    ) -> bool:
+        """Write and report one checkpoint, and say whether there was room."""
+        step = epoch * self._learner.steps_per_epoch
+        try:
+            saved = self._folder.save(
+                kind,
+                weights,
+                epoch=epoch,
+                step=step,
+                seconds=seconds,
+                **self._same_in_all,
+                **contents,
+            )
+        except OSError as error:
+            self._note_once(kind, epoch, error)
+            return False
+        self._without_room.discard(kind)
+        self._reporter.report(
+            CheckpointSaved(
+                trial_id=self._trial_id,
+                kind=kind,
+                epoch=epoch,
+                step=step,
+                path=str(saved.path),
+                sha256=saved.sha256,
+                num_bytes=saved.num_bytes,
+            )
+        )
+        return True
+
+    def _note_once(self, kind: str, epoch: int, error: OSError) -> None:
+        """Say that a checkpoint was not written, but not for every one in a row."""
+        if kind in self._without_room:
+            return
+        self._without_room.add(kind)
+        message = (
+            f'{self._trial_id}: the "{kind}" checkpoint of epoch {epoch} could not be written '
+            f"to {self._folder.path}: {error}; training goes on and the previous checkpoint "
+            "stays good; make room there"
+        )
+        self._reporter.report(
+            TrialNoted(self._trial_id, IncidentKind.CHECKPOINT_NOT_WRITTEN, message)
+        )
