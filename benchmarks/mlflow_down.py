@@ -24,11 +24,11 @@ from typing import Any, Final
 from mlflow import MlflowClient
 
 from benchmarks.record import measured, write
-from orchestrator import mlflow_server
-from orchestrator.database import open_store
-from orchestrator.outbox import Outbox
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring import mlflow_server
+from orchestrator.mirroring.outbox import Outbox
 from orchestrator.settings import from_environment
+from orchestrator.store.database import open_store
 from tests.told_experiment import assert_mlflow_equals_sql
 
 COMMAND: Final = str(Path(sys.executable).with_name("trainyard"))

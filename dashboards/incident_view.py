@@ -8,9 +8,9 @@ from typing import Final
 from dashboards.numbers import duration_text
 from experiments.language.printable import printable
 from experiments.states import IncidentKind
-from orchestrator.instance import is_running, place_on
-from orchestrator.presence import GONE_SECONDS
-from orchestrator.rows import IncidentRow, OrchestratorRow
+from orchestrator.measurements.rows import IncidentRow, OrchestratorRow
+from orchestrator.queueing.presence import GONE_SECONDS
+from orchestrator.scheduling.instance import is_running, place_on
 
 LATELY_SECONDS: Final = 86_400.0
 """How far back what happened is told."""

@@ -2,8 +2,8 @@
 
 from dashboards.numbers import value_text
 from experiments.states import ExperimentState
-from orchestrator.results import RECENT_SECONDS
-from orchestrator.rows import Overview
+from orchestrator.measurements.results import RECENT_SECONDS
+from orchestrator.measurements.rows import Overview
 
 
 def pace(overview: Overview) -> tuple[float | None, float | None]:

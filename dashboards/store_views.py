@@ -16,7 +16,13 @@ from experiments.leaderboard import Standing
 from experiments.records import Objective
 from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
 from experiments.tasks import TASKS
-from orchestrator.rows import ExperimentRow, IncidentRow, OrchestratorRow, Overview, TrialRow
+from orchestrator.measurements.rows import (
+    ExperimentRow,
+    IncidentRow,
+    OrchestratorRow,
+    Overview,
+    TrialRow,
+)
 
 
 def status_view(

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from experiments.states import TERMINAL_STATES
-from orchestrator.results import Results
-from orchestrator.rows import RecordedFiles
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import RecordedFiles
 from orchestrator.settings import Settings
 
 UNRECORDED: Final = "checkpoints that are not on record"

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.pool import Heartbeat, Message, Pool, Reported
-from orchestrator.reaper import MARK, marked
+from orchestrator.pools.pool import Heartbeat, Message, Pool, Reported
+from orchestrator.pools.reaper import MARK, marked
 
 RAY_PROCESSES = ("gcs_server", "raylet", "ray_host")
 

@@ -25,10 +25,10 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import FailureKind
-from orchestrator.claiming import Claim
-from orchestrator.database import reading
-from orchestrator.queue import Queue
-from orchestrator.tables import attempt, metadata
+from orchestrator.queueing.claiming import Claim
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import reading
+from orchestrator.store.tables import attempt, metadata
 
 ONE_CPU = Resources(cpus=1, gpus=0.0)
 ERROR = Failure(FailureKind.ERROR, "ValueError", "shapes differ \0 \ud800", "Traceback ...")

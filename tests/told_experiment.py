@@ -26,9 +26,9 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import TrialState
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.rows import TrialRow
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import TrialRow
+from orchestrator.queueing.queue import Queue
 from tests.samples import SOME_WORK
 from workers import checkpoints
 from workers.modules import build_module

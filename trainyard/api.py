@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from experiments.leaderboard import Standing
-    from orchestrator.interventions import Cancellation, Pause
-    from orchestrator.rows import Overview
+    from orchestrator.measurements.rows import Overview
+    from orchestrator.queueing.interventions import Cancellation, Pause
 
 SpecSource = str | Path | Mapping[str, Any]
 """A spec: a file's path, YAML text, or plain values."""
@@ -253,7 +253,7 @@ def load_model(trial_id: str) -> "torch.nn.Module":
         NotFoundError: There is no such trial, or it has no checkpoint.
         CheckpointError: The checkpoint is truncated or altered.
     """
-    from orchestrator.known import selected_weights
+    from orchestrator.measurements.known import selected_weights
     from trainyard.workplace import Workplace
     from workers.predictor import load_predictor
 

@@ -17,7 +17,7 @@ from orchestrator.machine import fingerprint
 from orchestrator.settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
-    from orchestrator.known import Known
+    from orchestrator.measurements.known import Known
 
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
@@ -124,8 +124,8 @@ class Installation:
 
     @cached_property
     def _known(self) -> "Known":
-        from orchestrator.database import open_store
-        from orchestrator.known import Known
+        from orchestrator.measurements.known import Known
+        from orchestrator.store.database import open_store
 
         engine = open_store(self._settings.database_url, create=False)
         self._exit.callback(engine.dispose)

@@ -16,10 +16,10 @@ from dashboards.numbers import bytes_text, duration_text
 from experiments.errors import TrainyardError
 from experiments.states import IncidentKind
 from orchestrator.cleaning import collect
-from orchestrator.database import StoreMissingError, open_store
-from orchestrator.outbox import Outbox
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring.outbox import Outbox
 from orchestrator.settings import Settings
+from orchestrator.store.database import StoreMissingError, open_store
 from trainyard.findings import Check
 
 _ADVICE: Final[Mapping[IncidentKind, str]] = {

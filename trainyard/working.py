@@ -14,10 +14,10 @@ from experiments.errors import DatasetError, StoreUnavailableError
 from experiments.planning.plan import Plan
 from experiments.records import DataConfig
 from experiments.states import ExperimentState, TrialState
-from orchestrator.reaper import MARK
-from orchestrator.results import Results
-from orchestrator.rows import Overview
-from orchestrator.service import Orchestrator
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import Overview
+from orchestrator.pools.reaper import MARK
+from orchestrator.scheduling.service import Orchestrator
 from orchestrator.settings import Settings, from_environment
 from trainyard.workplace import patiently
 

@@ -22,10 +22,10 @@ from dashboards.progress import ProgressLog, ProgressView
 from experiments.language.printable import printable
 from experiments.records import CheckpointSaved, Failure, InitConfig, TrialConfig
 from experiments.states import FailureKind, IncidentKind
-from orchestrator import service
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.scheduling import service
+from orchestrator.store.database import open_store
 from tests.samples import an_experiment, claim, points_of, some_trials, success_of
 from trainyard import workplace
 from trainyard.command.main import run

@@ -22,8 +22,8 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.record import write
-from orchestrator.database import open_store
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.store.database import open_store
 from tests.chaos.monkey import ORCHESTRATOR, SERVER, WORKER, Log, Monkey, Plan
 from tests.chaos.site import Orchestrator, Site, new_site, seconds_until_gone
 from tests.chaos.verdict import Verdict, judge

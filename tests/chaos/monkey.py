@@ -9,8 +9,8 @@ from typing import Final
 from sqlalchemy import Engine, func, select
 
 from experiments.errors import StoreError
-from orchestrator.database import reading
-from orchestrator.tables import IS_LEASED, metric, trial
+from orchestrator.store.database import reading
+from orchestrator.store.tables import IS_LEASED, metric, trial
 from tests.chaos.processes import Process, still_alive
 from tests.chaos.site import Orchestrator, Site
 from tests.postgres import PostgresServer

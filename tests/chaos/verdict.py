@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Engine
 
 from experiments.states import AttemptState, TrialState
-from orchestrator.mlflow_records import Records
-from orchestrator.outbox import Outbox
-from orchestrator.results import Results
-from orchestrator.rows import AttemptRow
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import AttemptRow
+from orchestrator.mirroring.mlflow_records import Records
+from orchestrator.mirroring.outbox import Outbox
 from orchestrator.settings import Settings
 from tests.chaos.monkey import ORPHAN_SECONDS, WORKER, Log
 

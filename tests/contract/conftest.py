@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, delete
 
-from orchestrator.database import open_store, writing
-from orchestrator.outbox import Outbox
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import metadata
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store, writing
+from orchestrator.store.tables import metadata
 from tests.samples import SettableClock
 
 _DEBIAN = Path("/usr/lib/postgresql")

@@ -10,13 +10,13 @@ from sqlalchemy import Engine, event, text, update
 
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint
 from experiments.states import TrialState
-from orchestrator import claiming, endings
-from orchestrator.claiming import Claim
-from orchestrator.database import reading, writing
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import trial
+from orchestrator.measurements.results import Results
+from orchestrator.queueing import claiming, endings
+from orchestrator.queueing.claiming import Claim
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import reading, writing
+from orchestrator.store.tables import trial
 from tests.samples import (
     ERROR,
     NOT_FINITE,

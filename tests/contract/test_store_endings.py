@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Engine, update
 
 from experiments.records import CheckpointPolicy, Execution, Failure, Objective, TrialSucceeded
 from experiments.states import FailureKind, TrialState
-from orchestrator.database import writing
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.retry import GiveUp, Retry
-from orchestrator.rows import Confusion
-from orchestrator.tables import experiment
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import Confusion
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
+from orchestrator.queueing.retry import GiveUp, Retry
+from orchestrator.store.database import writing
+from orchestrator.store.tables import experiment
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -272,11 +272,11 @@ def test_lease_renewed_at_the_last_moment_does_not_expire(
     clock.seconds += 60
 
     def renew_before_writing(engine: Engine) -> AbstractContextManager[Connection]:
-        monkeypatch.setattr("orchestrator.queue.writing", writing)
+        monkeypatch.setattr("orchestrator.queueing.queue.writing", writing)
         queue.renew([lease], lease_seconds=60.0)
         return writing(engine)
 
-    monkeypatch.setattr("orchestrator.queue.writing", renew_before_writing)
+    monkeypatch.setattr("orchestrator.queueing.queue.writing", renew_before_writing)
 
     assert queue.expire() == ()
     assert queue.succeed(lease, success_of(ID))

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Engine
 
 from experiments.states import TrialState
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
 from tests.samples import (
     ERROR,
     NOT_FINITE,

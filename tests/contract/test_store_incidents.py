@@ -5,11 +5,11 @@ from sqlalchemy import Engine, select
 
 from experiments.records import Execution
 from experiments.states import IncidentKind
-from orchestrator import incidents
-from orchestrator.database import reading, writing
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import incident
+from orchestrator.measurements.results import Results
+from orchestrator.queueing import incidents
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import reading, writing
+from orchestrator.store.tables import incident
 from tests.samples import (
     NOT_FINITE,
     SettableClock,

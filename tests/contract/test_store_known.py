@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import Engine, update
 
 from experiments.errors import NotFoundError
-from orchestrator.database import writing
-from orchestrator.known import Known
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import trial
+from orchestrator.measurements.known import Known
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import writing
+from orchestrator.store.tables import trial
 from tests.samples import (
     ERROR,
     SOME_WORK,

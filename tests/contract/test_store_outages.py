@@ -7,9 +7,9 @@ from sqlalchemy import Engine, func, insert, select, text
 
 from experiments.errors import StoreUnavailableError
 from experiments.states import IncidentKind
-from orchestrator import engines
-from orchestrator.database import open_store, persist, reading, writing
-from orchestrator.tables import incident
+from orchestrator.store import engines
+from orchestrator.store.database import open_store, persist, reading, writing
+from orchestrator.store.tables import incident
 from workers import failpoint
 
 

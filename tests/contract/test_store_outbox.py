@@ -1,7 +1,7 @@
 """The outbox: exactly one entry for what MLflow must know, until it knows."""
 
-from orchestrator.outbox import MODEL, TRIAL, Backlog, Outbox
-from orchestrator.queue import Queue
+from orchestrator.mirroring.outbox import MODEL, TRIAL, Backlog, Outbox
+from orchestrator.queueing.queue import Queue
 from tests.samples import (
     NOT_FINITE,
     SettableClock,

@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 
 from experiments.records import CheckpointPolicy
 from experiments.states import IncidentKind
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
 from tests.samples import (
     SettableClock,
     an_experiment,

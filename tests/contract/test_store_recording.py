@@ -4,11 +4,11 @@ from sqlalchemy import Engine, select
 
 from experiments.records import MetricPoint, PointsMeasured, TrialBegun, TrialNoted
 from experiments.states import IncidentKind
-from orchestrator.database import reading
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import checkpoint
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import reading
+from orchestrator.store.tables import checkpoint
 from tests.samples import SettableClock, claim_one, points_of, saved, submit
 
 ID = "exp1-0001"

@@ -10,10 +10,10 @@ import pytest
 from experiments.errors import NotFoundError
 from experiments.records import CheckpointPolicy, Objective
 from experiments.states import ExperimentState, TrialState
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.rows import CurvePoint
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import CurvePoint
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
 from tests.samples import (
     NOT_FINITE,
     SettableClock,

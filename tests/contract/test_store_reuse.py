@@ -8,11 +8,11 @@ from sqlalchemy import Engine, text, update
 
 from experiments.records import Execution, Trial
 from experiments.states import TrialState
-from orchestrator.database import reading, writing
-from orchestrator.outbox import Outbox
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import trial
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import reading, writing
+from orchestrator.store.tables import trial
 from tests.samples import (
     SettableClock,
     an_experiment,

@@ -23,13 +23,13 @@ from sqlalchemy import (
 
 from experiments.errors import StoreBusyError, StoreVersionError
 from experiments.records import Execution
-from orchestrator import sqlite_file
-from orchestrator.database import StoreMissingError, open_store, reading, upgrade, writing
-from orchestrator.instance import sole_orchestrator
-from orchestrator.migrations import configuration, migrate
-from orchestrator.queue import Queue
+from orchestrator.queueing.queue import Queue
+from orchestrator.scheduling.instance import sole_orchestrator
 from orchestrator.settings import sqlite_path
-from orchestrator.tables import SCHEMA_VERSION, VERSION_TABLE, metadata
+from orchestrator.store import sqlite_file
+from orchestrator.store.database import StoreMissingError, open_store, reading, upgrade, writing
+from orchestrator.store.migrations import configuration, migrate
+from orchestrator.store.tables import SCHEMA_VERSION, VERSION_TABLE, metadata
 from tests.samples import SettableClock
 
 DEFINITIONS = {
@@ -267,7 +267,7 @@ def test_upgrade_leaves_a_store_of_this_version_as_it_is(url: str, created: Engi
 def test_store_is_not_upgraded_beside_a_working_orchestrator(
     url: str, created: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.migrations.migrate", lambda _: pytest.fail("migrated"))
+    monkeypatch.setattr("orchestrator.store.migrations.migrate", lambda _: pytest.fail("migrated"))
     with sole_orchestrator(url):
         Queue(created, orchestrator="a1").enter(host="box", process="12:345")
         upgrade(url)  # of this version: there is nothing to do
@@ -281,7 +281,7 @@ def test_orchestrator_that_is_gone_keeps_no_store_from_being_upgraded(
     url: str, created: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrated: list[object] = []
-    monkeypatch.setattr("orchestrator.migrations.migrate", migrated.append)
+    monkeypatch.setattr("orchestrator.store.migrations.migrate", migrated.append)
     Queue(created, now=SettableClock(), orchestrator="a1").enter(host="box", process="12:345")
     set_version(created, "0001")
 

@@ -9,11 +9,11 @@ from sqlalchemy import Engine, exc, select
 
 from experiments.planning.cost import Work
 from experiments.states import TrialState
-from orchestrator.database import open_store, reading
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.submission import Submission
-from orchestrator.tables import trial
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.queueing.submission import Submission
+from orchestrator.store.database import open_store, reading
+from orchestrator.store.tables import trial
 from tests.samples import (
     SOME_WORK,
     a_config,

@@ -29,11 +29,11 @@ from experiments.records import Event
 from experiments.spec import read_spec
 from experiments.states import AttemptState, TrialState
 from orchestrator.cleaning import remove_unrecorded
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.scheduler import Scheduler
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.settings import Settings, from_environment
+from orchestrator.store.database import open_store
 from tests.faults.stepwise_pool import StepwisePool
 from trainyard.knowledge import Installation
 from workers.failpoint import VARIABLE

@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from experiments.records import Assignment, Event, Resources, TrialFailed
-from orchestrator.pool import Message, PackDone, Reported, WorkerReady
+from orchestrator.pools.pool import Message, PackDone, Reported, WorkerReady
 from workers.failures import failure_of
 from workers.staging import stage
 from workers.training import run_pack
 
 
 class StepwisePool:
-    """Implements `orchestrator.pool.Pool`."""
+    """Implements `orchestrator.pools.pool.Pool`."""
 
     def __init__(self, data_root: Path, *, on_event: Callable[[Event], None]) -> None:
         """`on_event` is called with all that the engine says, on its thread."""

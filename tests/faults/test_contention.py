@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import Engine
 
 from experiments.states import TrialState
-from orchestrator.database import open_store, persist
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store, persist
 from tests.samples import SettableClock, attempts_of, claim, submit, success_of
 
 COMMAND = str(Path(sys.executable).with_name("trainyard"))

@@ -14,12 +14,12 @@ from sqlalchemy import Engine, delete
 from experiments.errors import StoreUnavailableError
 from experiments.records import Execution, TrialBegun, TrialNoted
 from experiments.states import IncidentKind, TrialState
-from orchestrator.database import open_store, writing
-from orchestrator.leases import Lease
-from orchestrator.outbox import Outbox
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import metadata
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store, writing
+from orchestrator.store.tables import metadata
 from tests.faulty_proxy import IN_DOUBT, LOST_ANSWER, LOST_REQUEST, Cut, FaultyProxy, Pass
 from tests.postgres import PostgresServer
 from tests.samples import (

@@ -25,9 +25,9 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import IncidentKind, TrialState
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store
 from tests.faults.conftest import SmallDisk
 from tests.postgres import PostgresServer, server_or_skip
 from tests.samples import a_config, claim_one, everything_in, submit, success_of

@@ -13,10 +13,10 @@ from typing import TypeVar
 import pytest
 
 from experiments.states import TrialState
-from orchestrator.claiming import Claim
-from orchestrator.database import open_store, persist
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.claiming import Claim
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store, persist
 from tests.postgres import PostgresServer, server_or_skip
 from tests.samples import attempts_of, claim, points_of, submit, success_of
 

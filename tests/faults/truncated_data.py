@@ -16,9 +16,9 @@ from typing import Final
 import torch
 
 from experiments.records import Event, PointsMeasured
-from orchestrator.database import open_store
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
 from orchestrator.settings import from_environment
+from orchestrator.store.database import open_store
 from tests.faults.failpoints import SQLITE, in_a_child, planned, work
 from workers.staging import staged_folder
 

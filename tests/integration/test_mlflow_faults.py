@@ -17,14 +17,14 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import Engine
 
-from orchestrator import mlflow_server
-from orchestrator.database import open_store
-from orchestrator.mirror import Mirror
-from orchestrator.mlflow_drain import Drain
-from orchestrator.mlflow_mirror import Mlflow
-from orchestrator.mlflow_records import Records
-from orchestrator.outbox import Outbox
+from orchestrator.mirroring import mlflow_server
+from orchestrator.mirroring.mirror import Mirror
+from orchestrator.mirroring.mlflow_drain import Drain
+from orchestrator.mirroring.mlflow_mirror import Mlflow
+from orchestrator.mirroring.mlflow_records import Records
+from orchestrator.mirroring.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
+from orchestrator.store.database import open_store
 from tests.faulty_proxy import (
     LOST_ANSWER,
     Answer,

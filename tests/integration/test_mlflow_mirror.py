@@ -26,14 +26,14 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import FailureKind
-from orchestrator import mlflow_mirror
-from orchestrator.database import open_store
-from orchestrator.mirror import Mirror
-from orchestrator.mlflow_drain import Drain
-from orchestrator.mlflow_mirror import Mlflow
-from orchestrator.mlflow_records import Records
-from orchestrator.outbox import Outbox
+from orchestrator.mirroring import mlflow_mirror
+from orchestrator.mirroring.mirror import Mirror
+from orchestrator.mirroring.mlflow_drain import Drain
+from orchestrator.mirroring.mlflow_mirror import Mlflow
+from orchestrator.mirroring.mlflow_records import Records
+from orchestrator.mirroring.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
+from orchestrator.store.database import open_store
 from tests.samples import SOME_WORK, some_trials
 from tests.told_experiment import (
     NUM_EPOCHS,
@@ -243,8 +243,8 @@ def test_telling_again_changes_nothing(
 
 
 def record_again(store: Store, trial_id: str) -> None:
-    from orchestrator import outbox
-    from orchestrator.database import writing
+    from orchestrator.mirroring import outbox
+    from orchestrator.store.database import writing
 
     with writing(store.engine) as connection:
         outbox.enqueue(connection, outbox.TRIAL, [trial_id], now=0.0)

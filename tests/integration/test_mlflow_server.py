@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.mlflow_server import command, environment
+from orchestrator.mirroring.mlflow_server import command, environment
 from orchestrator.settings import from_environment
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Engine
 
 from experiments.states import FailureKind, IncidentKind, TrialState
-from orchestrator.database import open_store
-from orchestrator.results import Results
-from orchestrator.rows import TrialRow
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import TrialRow
+from orchestrator.store.database import open_store
 from tests.chaos.processes import Process, all_processes, belonging_to, still_alive
 from tests.postgres import server_or_skip
 
@@ -28,7 +28,7 @@ Verb = subprocess.Popen[str]
 
 WORK_WITH_SHORT_LEASES = """
 from dataclasses import replace
-from orchestrator.service import Orchestrator
+from orchestrator.scheduling.service import Orchestrator
 from orchestrator.settings import from_environment
 
 settings = replace(from_environment(), lease_seconds=6.0)

@@ -13,9 +13,9 @@ import pytest
 
 from experiments.architectures.architecture import Architecture
 from experiments.records import Assignment, Resources, TrialConfig, TrialSucceeded
-from orchestrator.pool import PackDone, PoolLost, Reported, WorkerLost, WorkerReady
-from orchestrator.pool_process import PoolProcess
-from orchestrator.reaper import MARK, marked
+from orchestrator.pools.pool import PackDone, PoolLost, Reported, WorkerLost, WorkerReady
+from orchestrator.pools.pool_process import PoolProcess
+from orchestrator.pools.reaper import MARK, marked
 from orchestrator.settings import from_environment
 from tests.pools import events, hear, ray_processes
 

@@ -25,7 +25,7 @@ from experiments.records import (
 )
 from experiments.states import FailureKind
 from orchestrator.machine import fingerprint
-from orchestrator.pool import (
+from orchestrator.pools.pool import (
     HEARTBEAT_SECONDS,
     Heartbeat,
     PackDone,
@@ -33,9 +33,9 @@ from orchestrator.pool import (
     WorkerLost,
     WorkerReady,
 )
-from orchestrator.pool_process import PoolProcess
-from orchestrator.ray_address import listening
-from orchestrator.reaper import MARK, marked
+from orchestrator.pools.pool_process import PoolProcess
+from orchestrator.pools.ray_address import listening
+from orchestrator.pools.reaper import MARK, marked
 from orchestrator.settings import from_environment
 from tests.pools import command, events, hear, is_alive, ray_processes, worker_processes
 
@@ -198,7 +198,10 @@ def test_ray_listens_on_the_loopback_alone_and_its_files_are_closed_to_others() 
 
 
 def test_orchestrator_imports_no_ray() -> None:
-    script = "import sys, orchestrator.service; print(sorted({'ray', 'torch'} & set(sys.modules)))"
+    script = (
+        "import sys, orchestrator.scheduling.service; "
+        "print(sorted({'ray', 'torch'} & set(sys.modules)))"
+    )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.reaper import MARK, marked, ray_folder, sweep
+from orchestrator.pools.reaper import MARK, marked, ray_folder, sweep
 from tests.pools import command, is_alive
 
 # An orchestrator that starts what survives it: a session of its own, deaf to polite signals.
 STUBBORN = """
 import os, signal, subprocess, sys, time
-from orchestrator.reaper import MARK, Reaper
+from orchestrator.pools.reaper import MARK, Reaper
 deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 with Reaper(sys.argv[1]):
     for _ in range(3):
@@ -35,9 +35,9 @@ with Reaper(sys.argv[1]):
 WITH_RAY = """
 import sys
 from experiments.records import Resources
-from orchestrator.pool import WorkerReady
-from orchestrator.pool_process import PoolProcess
-from orchestrator.reaper import Reaper
+from orchestrator.pools.pool import WorkerReady
+from orchestrator.pools.pool_process import PoolProcess
+from orchestrator.pools.reaper import Reaper
 from orchestrator.settings import from_environment
 with Reaper(sys.argv[1]):
     pool = PoolProcess(from_environment(), orchestrator=sys.argv[1])

@@ -17,8 +17,8 @@ from experiments.records import (
     TrialSucceeded,
 )
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
-from orchestrator.leases import Lease
-from orchestrator.retry import GiveUp, Retry
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.retry import GiveUp, Retry
 from tests.simulation.model import Model
 from tests.simulation.yard import Fault, Yard
 

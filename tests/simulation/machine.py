@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from experiments.states import AttemptState, FailureKind, TrialState
-from orchestrator.leases import Lease
+from orchestrator.queueing.leases import Lease
 from tests.simulation.attempts import DESKS, FAULTS, NUMBERS, WHICH, AttemptRules, Which
 from tests.simulation.model import BAD, resume_epochs
 from tests.simulation.model_records import ModelOrchestrator, ModelTrial

@@ -19,7 +19,7 @@ from experiments.records import (
     TrialBegun,
 )
 from experiments.states import AttemptState, FailureKind, TrialState
-from orchestrator.leases import Lease
+from orchestrator.queueing.leases import Lease
 from tests.simulation.model_records import ModelExperiment, ModelOrchestrator, ModelTrial
 
 GONE_SECONDS: Final = 60.0

@@ -8,10 +8,18 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from experiments.states import TERMINAL_STATES, AttemptState, TrialState
-from orchestrator.database import reading
-from orchestrator.outbox import MODEL, TRIAL
-from orchestrator.results import Results
-from orchestrator.tables import attempt, checkpoint, experiment, metric, orchestrator, outbox, trial
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring.outbox import MODEL, TRIAL
+from orchestrator.store.database import reading
+from orchestrator.store.tables import (
+    attempt,
+    checkpoint,
+    experiment,
+    metric,
+    orchestrator,
+    outbox,
+    trial,
+)
 from tests.simulation.model import Model
 from tests.simulation.model_records import ModelTrial
 

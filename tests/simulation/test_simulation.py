@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import ColumnElement
 
-from orchestrator import endings, outbox, results
-from orchestrator.leases import Lease
-from orchestrator.tables import IS_LEASED, trial
+from orchestrator.measurements import results
+from orchestrator.mirroring import outbox
+from orchestrator.queueing import endings
+from orchestrator.queueing.leases import Lease
+from orchestrator.store.tables import IS_LEASED, trial
 from tests.simulation.machine import QueueMachine
 from tests.simulation.yard import a_yard, fast_folder
 

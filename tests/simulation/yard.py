@@ -13,12 +13,12 @@ import psycopg
 from sqlalchemy import Engine, Row, delete, event, select
 
 from experiments.errors import StoreUnavailableError
-from orchestrator.database import open_store, reading, writing
-from orchestrator.leases import Lease
-from orchestrator.outbox import Outbox
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.tables import metadata, trial
+from orchestrator.measurements.results import Results
+from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store, reading, writing
+from orchestrator.store.tables import metadata, trial
 from tests.samples import SettableClock
 from tests.simulation.snapshot import Snapshot, read_snapshot
 

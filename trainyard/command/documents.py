@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from experiments.leaderboard import Standing
     from experiments.planning.estimates import Estimate
     from experiments.planning.plan import Plan
-    from orchestrator.rows import (
+    from orchestrator.measurements.rows import (
         AttemptRow,
         CurvePoint,
         IncidentRow,

@@ -14,7 +14,7 @@ from trainyard.command.output import count, json_option, print_json, say
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def mlflow(port: int) -> None:
     """Serve MLflow's pages on this machine, on the store that the mirror writes."""
-    from orchestrator.mlflow_server import command, environment, served_at
+    from orchestrator.mirroring.mlflow_server import command, environment, served_at
     from orchestrator.settings import from_environment, redacted
 
     settings = from_environment()
@@ -94,8 +94,8 @@ def db() -> None:
 @db.command(help="Bring the store to this version.")
 def upgrade() -> None:
     """Bring the store to this version; an up-to-date one is left as it is."""
-    from orchestrator.database import upgrade as bring_up
     from orchestrator.settings import from_environment
+    from orchestrator.store.database import upgrade as bring_up
 
     settings = from_environment()
     bring_up(settings.database_url)
@@ -106,9 +106,9 @@ def upgrade() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
     """Copy a SQLite store, whole and as of one moment, to a file that is not there yet."""
-    from orchestrator.backup import back_up
-    from orchestrator.engines import connect
     from orchestrator.settings import from_environment
+    from orchestrator.store.backup import back_up
+    from orchestrator.store.engines import connect
 
     settings = from_environment()
     connect(settings.database_url).dispose()  # which refuses what is no store's address

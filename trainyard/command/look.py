@@ -21,8 +21,8 @@ from trainyard.command.documents import (
 from trainyard.command.output import experiment_argument, json_option, print_json, say
 
 if TYPE_CHECKING:
-    from orchestrator.results import Results
-    from orchestrator.rows import IncidentRow, OrchestratorRow, Overview, TrialRow
+    from orchestrator.measurements.results import Results
+    from orchestrator.measurements.rows import IncidentRow, OrchestratorRow, Overview, TrialRow
 
 
 @click.command(help="Show counts, best so far, time left.")
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def status(experiment: str | None, as_json: bool) -> None:
     """Show how one experiment stands, or all of them."""
     from dashboards.incident_view import LATELY_SECONDS
-    from orchestrator.database import StoreMissingError
+    from orchestrator.store.database import StoreMissingError
     from trainyard.workplace import Workplace
 
     workplace = Workplace()

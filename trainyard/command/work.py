@@ -21,7 +21,7 @@ from trainyard.command.output import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.rows import IncidentRow, Overview
+    from orchestrator.measurements.rows import IncidentRow, Overview
 
 SOME_FAILED: Final = 4
 INTERRUPTED: Final = 130
@@ -74,7 +74,7 @@ def up(until_idle: bool, workers: int | None) -> int:
     """Work on whatever is queued, until stopped or (if asked) until nothing is left."""
     from dashboards.pace import paused_text
     from dashboards.progress import ProgressLog, mirror_late_text
-    from orchestrator.rows import Overview
+    from orchestrator.measurements.rows import Overview
     from orchestrator.settings import from_environment
     from trainyard.working import work_on_everything
 

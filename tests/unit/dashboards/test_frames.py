@@ -7,9 +7,9 @@ import pytest
 from dashboards.frames import curves_frame, metric_names, trials_frame
 from experiments.records import TrialSucceeded
 from experiments.tasks import TASKS
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store
 from tests.samples import an_experiment, claim_one, points_of, some_trials, success_of
 
 

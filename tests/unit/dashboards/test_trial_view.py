@@ -12,9 +12,9 @@ from rich.console import Console
 
 from dashboards.trial_view import trial_view
 from experiments.records import InitConfig, Trial, TrialBegun
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store
 from tests.samples import (
     NOT_FINITE,
     an_experiment,

@@ -16,8 +16,8 @@ from experiments.records import (
     Resources,
 )
 from experiments.states import IncidentKind
-from orchestrator.database import open_store
-from orchestrator.pool import (
+from orchestrator.measurements.results import Results
+from orchestrator.pools.pool import (
     Heartbeat,
     Message,
     PackDone,
@@ -26,10 +26,10 @@ from orchestrator.pool import (
     WorkerLost,
     WorkerReady,
 )
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.scheduler import Scheduler
+from orchestrator.queueing.queue import Queue
+from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.settings import from_environment
+from orchestrator.store.database import open_store
 from tests.samples import (
     SettableClock,
 )

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine, select
 
 from experiments.errors import NotFoundError, StoreError
-from orchestrator.backup import back_up
-from orchestrator.database import open_store, reading
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
 from orchestrator.settings import sqlite_path
-from orchestrator.tables import metadata
+from orchestrator.store.backup import back_up
+from orchestrator.store.database import open_store, reading
+from orchestrator.store.tables import metadata
 from tests.samples import claim, points_of, submit
 
 

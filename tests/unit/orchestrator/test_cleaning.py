@@ -18,11 +18,11 @@ from orchestrator.cleaning import (
     collect,
     remove_unrecorded,
 )
-from orchestrator.database import open_store
-from orchestrator.leases import Lease
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings, from_environment
+from orchestrator.store.database import open_store
 from tests.samples import NOT_FINITE, claim_one, submit, success_of
 from trainyard.command.main import run
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine, exc, insert, select, text
 
 from experiments.errors import NotFoundError, StoreError, StoreUnavailableError
-from orchestrator import sqlite_file
-from orchestrator.database import (
+from orchestrator.store import sqlite_file
+from orchestrator.store.database import (
     StoreMissingError,
     database_now,
     open_store,
@@ -17,8 +17,8 @@ from orchestrator.database import (
     shown,
     writing,
 )
-from orchestrator.sqlite_file import file_system
-from orchestrator.tables import SCHEMA_VERSION, attempt, incident
+from orchestrator.store.sqlite_file import file_system
+from orchestrator.store.tables import SCHEMA_VERSION, attempt, incident
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw,relatime 0 0
@@ -334,8 +334,9 @@ def test_database_clock_reads_the_same_twice_in_one_statement(url: str) -> None:
 def test_queue_and_results_import_nothing_heavy(repository: Path) -> None:
     heavy = {"alembic", "mlflow", "numpy", "pandas", "psycopg", "ray", "sklearn", "torch"}
     program = (
-        "import sys, orchestrator.queue, orchestrator.results, orchestrator.outbox, "
-        f"orchestrator.instance; print(sorted(set(sys.modules) & {heavy}))"
+        "import sys, orchestrator.queueing.queue, orchestrator.measurements.results, "
+        "orchestrator.mirroring.outbox, "
+        f"orchestrator.scheduling.instance; print(sorted(set(sys.modules) & {heavy}))"
     )
 
     answer = subprocess.run(

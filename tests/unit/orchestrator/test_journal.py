@@ -8,15 +8,15 @@ import pytest
 
 from experiments.errors import StoreError, StoreUnavailableError
 from experiments.records import Said
-from orchestrator.journal import (
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.leases import Lease
+from orchestrator.scheduling.journal import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
     REMIND_SECONDS,
     Journal,
     Outage,
 )
-from orchestrator.leases import Lease
-from orchestrator.results import Results
 from tests.samples import points_of
 
 AWAY = StoreUnavailableError("sqlite:///x: the disk is \x1b[31mfull")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from orchestrator import lookup
-from orchestrator.database import open_store, reading
-from orchestrator.queue import Queue
+from orchestrator.measurements import lookup
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store, reading
 from tests.samples import submit
 
 COUNTED = "ix_trial_overview"

@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import Engine, select
 
 from experiments.errors import StoreUnavailableError
-from orchestrator import outbox as entries
-from orchestrator import tables
-from orchestrator.database import open_store, reading, writing
-from orchestrator.mlflow_drain import (
+from orchestrator.mirroring import outbox as entries
+from orchestrator.mirroring.mlflow_drain import (
     IN_DOUBT_SECONDS,
     STUCK_SECONDS,
     Drain,
     InDoubtError,
     MlflowBusyError,
 )
-from orchestrator.outbox import Outbox
+from orchestrator.mirroring.outbox import Outbox
+from orchestrator.store import tables
+from orchestrator.store.database import open_store, reading, writing
 from tests.samples import SettableClock
 
 REFUSED = ConnectionRefusedError("nobody listens at http://me:hunter2@there")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.mlflow_server import command, environment, served_at
+from orchestrator.mirroring.mlflow_server import command, environment, served_at
 from orchestrator.settings import Settings, from_environment
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import exc
 
 from experiments.errors import StoreError, StoreUnavailableError
-from orchestrator.outages import explained
+from orchestrator.store.outages import explained
 
 
 def from_postgresql(

@@ -11,10 +11,10 @@ import pytest
 
 from experiments.errors import StoreError
 from experiments.records import Resources
-from orchestrator import pool_process
-from orchestrator.pool import PoolLost
-from orchestrator.pool_process import PoolProcess
-from orchestrator.reaper import ray_folder
+from orchestrator.pools import pool_process
+from orchestrator.pools.pool import PoolLost
+from orchestrator.pools.pool_process import PoolProcess
+from orchestrator.pools.reaper import ray_folder
 from orchestrator.settings import from_environment
 
 ONE = Resources(cpus=1)

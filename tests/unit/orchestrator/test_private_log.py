@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.private_log import MOST_BYTES, open_private, secrets_of, without
+from orchestrator.mirroring.private_log import MOST_BYTES, open_private, secrets_of, without
 
 SAY_MUCH = """
 import logging, os, sys, warnings
 from pathlib import Path
-from orchestrator.private_log import log_to
+from orchestrator.mirroring.private_log import log_to
 
 log_to(Path(sys.argv[1]), secrets=("hunter2",))
 log = logging.getLogger("orchestrator.anything")

@@ -9,8 +9,8 @@ import ray
 
 from experiments.errors import StoreError
 from experiments.records import Resources
-from orchestrator.pool_process import PoolProcess, fits
-from orchestrator.ray_pool import RayPool, memory_death, reason
+from orchestrator.pools.pool_process import PoolProcess, fits
+from orchestrator.pools.ray_pool import RayPool, memory_death, reason
 from orchestrator.settings import from_environment
 
 MEMORY_ACCOUNT = """2 worker(s) were killed due to the node running low on memory.
@@ -93,7 +93,7 @@ def test_nodes_are_those_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None
         ]
 
     monkeypatch.setattr(ray, "nodes", nodes)
-    monkeypatch.setattr("orchestrator.ray_pool._check_own_node", lambda _: None)
+    monkeypatch.setattr("orchestrator.pools.ray_pool._check_own_node", lambda _: None)
     pool = RayPool(data_root=Path(), lease_seconds=60.0, on_news=lambda _: None)
     assert pool.nodes() == [Resources(cpus=2)]
 

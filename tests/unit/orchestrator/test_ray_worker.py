@@ -6,8 +6,15 @@ from typing import NoReturn
 import pytest
 
 from experiments.records import Assignment, Resources, TrialBegun, TrialFailed, TrialStopped
-from orchestrator.pool import HEARTBEAT_SECONDS, Heartbeat, Message, PackDone, Reported, WorkerReady
-from orchestrator.ray_worker import News, PackWorker
+from orchestrator.pools.pool import (
+    HEARTBEAT_SECONDS,
+    Heartbeat,
+    Message,
+    PackDone,
+    Reported,
+    WorkerReady,
+)
+from orchestrator.pools.ray_worker import News, PackWorker
 from tests.samples import a_config
 
 PACK = [Assignment("a", 3, a_config()), Assignment("b", 7, a_config())]

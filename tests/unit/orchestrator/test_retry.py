@@ -4,7 +4,7 @@ import pytest
 
 from experiments.records import Execution, Failure
 from experiments.states import FailureKind, TrialState
-from orchestrator.retry import GiveUp, Retry, charged, decide
+from orchestrator.queueing.retry import GiveUp, Retry, charged, decide
 
 ONCE_MORE = [FailureKind.OUT_OF_MEMORY, FailureKind.STALLED]
 NEVER = {

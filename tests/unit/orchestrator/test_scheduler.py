@@ -12,12 +12,12 @@ from experiments.records import (
     TrialStopped,
 )
 from experiments.states import TrialState
-from orchestrator.pool import (
+from orchestrator.pools.pool import (
     PackDone,
 )
-from orchestrator.scheduler import RENEW_SECONDS, TAKE_BACK_SECONDS
-from orchestrator.seats import STAY_SECONDS
-from orchestrator.staff import WorkersDoNotLastError
+from orchestrator.scheduling.scheduler import RENEW_SECONDS, TAKE_BACK_SECONDS
+from orchestrator.scheduling.seats import STAY_SECONDS
+from orchestrator.scheduling.staff import WorkersDoNotLastError
 from tests.samples import (
     ERROR,
     NOT_FINITE,

@@ -14,10 +14,10 @@ from experiments.records import (
     TrialStopped,
 )
 from experiments.states import FailureKind, IncidentKind
-from orchestrator import scheduler
-from orchestrator.scheduler import TRUCE_SECONDS
-from orchestrator.seats import SILENT_SECONDS, START_SECONDS
-from orchestrator.staff import WorkersDoNotLastError
+from orchestrator.scheduling import scheduler
+from orchestrator.scheduling.scheduler import TRUCE_SECONDS
+from orchestrator.scheduling.seats import SILENT_SECONDS, START_SECONDS
+from orchestrator.scheduling.staff import WorkersDoNotLastError
 from tests.samples import (
     ERROR,
     NOT_FINITE,

@@ -6,9 +6,9 @@ import pytest
 
 from experiments.records import CheckpointPolicy, Failure, Resources
 from experiments.states import FailureKind
-from orchestrator.claiming import Claim
-from orchestrator.leases import Lease
-from orchestrator.seats import SILENT_SECONDS, START_SECONDS, Seat, suspects
+from orchestrator.queueing.claiming import Claim
+from orchestrator.queueing.leases import Lease
+from orchestrator.scheduling.seats import SILENT_SECONDS, START_SECONDS, Seat, suspects
 from tests.samples import ERROR, ONE_CPU, a_config, points_of, saved
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import StoreUnavailableError
-from orchestrator.mirror import Mirror
-from orchestrator.service import Orchestrator
+from orchestrator.mirroring.mirror import Mirror
+from orchestrator.scheduling.service import Orchestrator
 from orchestrator.settings import from_environment
 
 
@@ -41,7 +41,7 @@ def test_an_idle_orchestrator_has_the_mirror_tell_what_waits(
             raise StoreUnavailableError("away")
         return waiting
 
-    monkeypatch.setattr("orchestrator.service.time.monotonic", lambda: now)
+    monkeypatch.setattr("orchestrator.scheduling.service.time.monotonic", lambda: now)
     monkeypatch.setattr(orchestrator.mirror, "num_pending", num_pending)
     assert orchestrator._needs_mirror(is_working=True)
     waiting = 1

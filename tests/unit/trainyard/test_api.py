@@ -7,8 +7,8 @@ import trainyard as ty
 from experiments.errors import WaitTimeoutError
 from experiments.language.yaml_text import parse
 from experiments.states import ExperimentState
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store
 from tests.samples import claim_one, everything_in, success_of
 from trainyard.api import git_commit
 

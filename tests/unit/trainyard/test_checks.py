@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from experiments.states import IncidentKind
-from orchestrator.database import open_store
-from orchestrator.outbox import Outbox
-from orchestrator.queue import Queue
+from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
+from orchestrator.store.database import open_store
 from tests.samples import submit
 from trainyard.checks import check_installation
 from trainyard.findings import Check

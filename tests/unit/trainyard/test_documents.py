@@ -10,9 +10,9 @@ from experiments.planning.plan import make_plan
 from experiments.records import Objective
 from experiments.spec import read_spec
 from experiments.states import IncidentKind
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
+from orchestrator.measurements.results import Results
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import open_store
 from tests.samples import claim_one, submit, success_of
 from trainyard.command.documents import (
     plan_fields,

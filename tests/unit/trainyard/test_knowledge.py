@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import insert
 
 import trainyard as ty
-from orchestrator.database import open_store, writing
 from orchestrator.machine import fingerprint
-from orchestrator.queue import Queue
+from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
-from orchestrator.tables import trial
+from orchestrator.store.database import open_store, writing
+from orchestrator.store.tables import trial
 from tests.samples import claim_one, everything_in, success_of
 from trainyard.knowledge import Installation
 

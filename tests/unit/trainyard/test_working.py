@@ -9,12 +9,12 @@ from sqlalchemy import Engine, update
 
 from experiments.errors import StoreUnavailableError
 from experiments.states import ExperimentState, TrialState
-from orchestrator.database import open_store
-from orchestrator.queue import Queue
-from orchestrator.results import Results
-from orchestrator.rows import Overview
+from orchestrator.measurements.results import Results
+from orchestrator.measurements.rows import Overview
+from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings
-from orchestrator.tables import experiment
+from orchestrator.store.database import open_store
+from orchestrator.store.tables import experiment
 from tests.samples import NOT_FINITE, claim_one, submit, success_of
 from trainyard import working
 

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.errors import NotFoundError, StoreError, StoreUnavailableError
-from orchestrator.database import StoreMissingError
-from orchestrator.queue import Queue
+from orchestrator.queueing.queue import Queue
+from orchestrator.store.database import StoreMissingError
 from tests.samples import submit
 from trainyard import workplace
 from trainyard.command import steer

@@ -1,0 +1,1 @@
+"""What was measured: written down under a fence, and read."""

@@ -1,0 +1,1 @@
+"""MLflow, told beside the work of what the store knows."""

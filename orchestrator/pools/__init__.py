@@ -1,0 +1,1 @@
+"""Where packs run: Ray, in a process of its own."""

@@ -1,0 +1,252 @@
+"""Taking trials from the line: who is next, and the lease that makes them ours.
+
+Two claimers never take the same trial: SQLite lets one write at a time, and PostgreSQL
+skips the rows that another claimer has locked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint, TrialConfig
+from experiments.states import TRANSITIONS, AttemptState, TrialState
+from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.resuming import resume_points
+from orchestrator.queueing.retry import LONGEST_DELAY_SECONDS
+from orchestrator.queueing.reuse import IS_KNOWN, is_found
+from orchestrator.store.tables import IS_LEASED, IS_QUEUED, attempt, experiment, trial
+
+COUNTED_AT_MOST: Final = 200
+"""More waiting trials of one experiment than these make no difference to anyone."""
+
+SHARED_KEY_INDEX: Final = "uq_trial_shared_key_leased"
+"""It refuses a second lease of one shared key, which no two transactions see coming."""
+
+_NUM_LEASED = (
+    select(func.count())
+    .select_from(trial)
+    .where(trial.c.experiment_id == experiment.c.id, IS_LEASED)
+    .correlate(experiment)
+    .scalar_subquery()
+)
+_twin = trial.alias("twin")
+_TWIN_IS_LEASED = is_found(
+    select(_twin.c.id).where(
+        _twin.c.shared_key == trial.c.shared_key, _twin.c.state == literal_column("'leased'")
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A trial that is ours for now, and all that a worker needs to train it."""
+
+    lease: Lease
+    experiment_id: str
+    number: int
+    variant: str
+    config: TrialConfig
+    checkpoints: CheckpointPolicy
+    timeout_seconds: float | None
+    stall_timeout_seconds: float | None
+    resume_from: tuple[ResumePoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An experiment in line, with what decides its turn.
+
+    `num_waiting` counts the trials that may be claimed, as far as was asked for.
+    """
+
+    id: str
+    resources: Resources
+    execution: Execution
+    checkpoints: CheckpointPolicy
+    created_at: float
+    num_leased: int
+    num_waiting: int
+
+    def turn(self, served: Mapping[str, int]) -> tuple[Any, ...]:
+        """Give what orders claims: fair within a priority, so that no large grid blocks the line.
+
+        Who has the fewest trials under way, then who was served longest ago (`served` counts
+        up), then the oldest.
+        """
+        last = served.get(self.id, 0)
+        return (-self.execution.priority, self.num_leased, last, self.created_at, self.id)
+
+    def need(self, served: Mapping[str, int]) -> tuple[Any, ...]:
+        """Give what orders the demand for workers, which should not change with every trial.
+
+        Who has none under way goes first, as in `turn`; the others by age.
+        """
+        last = 0 if self.num_leased else served.get(self.id, 0)
+        return (-self.execution.priority, self.num_leased > 0, last, self.created_at, self.id)
+
+
+def in_line(
+    connection: Connection, *, now: float, resources: Resources | None = None, count_to: int = 1
+) -> list[Candidate]:
+    """Give the experiments with a trial that may be claimed (by a worker of that size)."""
+    # The order and the limits keep PostgreSQL to the index of queued trials: an EXISTS it
+    # would turn into a join that reads all of them.
+    waiting = (
+        select(trial.c.number)
+        .where(trial.c.experiment_id == experiment.c.id, *_may_be_claimed(now))
+        .order_by(trial.c.number)
+        .correlate(experiment)
+    )
+    counted = waiting.limit(count_to).subquery()
+    columns: list[ColumnElement[Any]] = [
+        experiment.c[name]
+        for name in ("id", "execution", "checkpoints", "created_at", "cpus", "gpus")
+    ]
+    num_waiting = select(func.count()).select_from(counted).scalar_subquery()
+    columns += [_NUM_LEASED.label("num_leased"), num_waiting.label("num_waiting")]
+    query = select(*columns).where(
+        experiment.c.paused_reason.is_(None), waiting.limit(1).scalar_subquery().is_not(None)
+    )
+    if resources is not None:
+        query = query.where(
+            experiment.c.cpus == resources.cpus, experiment.c.gpus == resources.gpus
+        )
+    return [_candidate(row) for row in connection.execute(query)]
+
+
+def demand(
+    connection: Connection, served: Mapping[str, int], *, now: float
+) -> dict[Resources, int]:
+    """Count the trials that may be claimed by the worker they need, first in line first.
+
+    Of each experiment no more than `COUNTED_AT_MOST`: this is asked at every turn.
+    """
+    candidates = in_line(connection, now=now, count_to=COUNTED_AT_MOST)
+    waiting: dict[Resources, int] = {}
+    for each in sorted(candidates, key=lambda candidate: candidate.need(served)):
+        waiting[each.resources] = waiting.get(each.resources, 0) + each.num_waiting
+    return waiting
+
+
+def lease_next(
+    connection: Connection,
+    experiment_id: str,
+    *,
+    worker: str,
+    orchestrator: str,
+    limit: int,
+    lease_seconds: float,
+    now: float,
+    waits: bool,
+) -> Sequence[Row[Any]]:
+    """Lease an experiment's next trials and open their attempts, no two of one shared key.
+
+    Gives no row where others are just taking the last ones, where the experiment was paused
+    just now, and where another has locked it unless this `waits` for that.
+    """
+    assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
+    # Shared, so that claimers pass each other, and not only its key, so that a pause does not
+    # pass a claim: whoever was told that the experiment is paused sees nothing of it begin.
+    goes_on = connection.execute(
+        select(experiment.c.id)
+        .where(experiment.c.id == experiment_id, experiment.c.paused_reason.is_(None))
+        .with_for_update(read=True, skip_locked=not waits)
+    ).first()
+    if goes_on is None:
+        return []
+    picked = connection.execute(
+        select(trial.c.id, trial.c.shared_key)
+        .where(trial.c.experiment_id == experiment_id, *_may_be_claimed(now))
+        .order_by(trial.c.number)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    first_of_its_key: dict[str, str] = {}
+    for trial_id, shared_key in picked:
+        first_of_its_key.setdefault(shared_key or trial_id, trial_id)
+    if not picked:
+        return []
+    rows = connection.execute(
+        update(trial)
+        .where(trial.c.id.in_(first_of_its_key.values()))
+        .values(
+            state=TrialState.LEASED,
+            fence=trial.c.fence + 1,
+            worker=worker,
+            orchestrator=orchestrator,
+            lease_expires_at=now + lease_seconds,
+            started_at=func.coalesce(trial.c.started_at, now),
+        )
+        .returning(trial.c.id, trial.c.fence, trial.c.number, trial.c.variant, trial.c.config)
+    ).all()
+    opened = {
+        "state": AttemptState.RUNNING,
+        "worker": worker,
+        "orchestrator": orchestrator,
+        "started_at": now,
+    }
+    connection.execute(
+        insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
+    )
+    return sorted(rows, key=lambda row: int(row.number))
+
+
+def read_claims(
+    connection: Connection, rows: Sequence[Row[Any]], candidate: Candidate
+) -> tuple[Claim, ...]:
+    """Turn leased rows into what a worker needs."""
+    points = resume_points(connection, [row.id for row in rows if row.fence > 1])
+    return tuple(
+        Claim(
+            lease=Lease(row.id, row.fence),
+            experiment_id=candidate.id,
+            number=row.number,
+            variant=row.variant,
+            config=TrialConfig.from_data(row.config),
+            checkpoints=candidate.checkpoints,
+            timeout_seconds=candidate.execution.timeout,
+            stall_timeout_seconds=candidate.execution.stall_timeout,
+            resume_from=points.get(row.id, ()),
+        )
+        for row in rows
+    )
+
+
+def _may_be_claimed(now: float) -> list[ColumnElement[bool]]:
+    """Say of a trial that it waits for nothing but a worker.
+
+    Not for its time (one further off than any delay was set before the clock was), nor for a
+    person's `resume`, nor for the result of another trial that is, or will be, its own.
+    """
+    available_at = trial.c.available_at
+    return [
+        IS_QUEUED,
+        (available_at <= now) | (available_at > now + LONGEST_DELAY_SECONDS),
+        ~trial.c.is_paused,
+        ~_TWIN_IS_LEASED,
+        ~IS_KNOWN,
+    ]
+
+
+def _candidate(row: Row[Any]) -> Candidate:
+    policy = row.checkpoints
+    return Candidate(
+        id=row.id,
+        resources=Resources(cpus=row.cpus, gpus=row.gpus),
+        execution=Execution(**row.execution),
+        checkpoints=CheckpointPolicy(policy["every_epochs"], tuple(policy["keep"])),
+        created_at=row.created_at,
+        num_leased=row.num_leased,
+        num_waiting=row.num_waiting,
+    )

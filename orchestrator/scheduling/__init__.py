@@ -1,0 +1,1 @@
+"""The loop between queue and workers, and what it stands on."""
