@@ -224,7 +224,7 @@ class RayPool:
         # A frozen process does not hear Ray; and Ray must know, too, or it keeps the room.
         where = _result(worker.whereabouts)
         if where is not None and where.host == socket.gethostname() and is_running(where.process):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(where.pid, signal.SIGKILL)
         ray.kill(worker.handle)
 
