@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from benchmarks.record import measured, write
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring import mlflow_server
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store
 from tests.told_experiment import assert_mlflow_equals_sql

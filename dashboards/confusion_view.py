@@ -6,7 +6,7 @@ from typing import Final
 from rich.markup import escape
 
 from experiments.language.printable import printable
-from orchestrator.measurements.rows import Confusion
+from orchestrator.store.rows import Confusion
 
 _MOST_CLASSES: Final = 20
 _LONGEST_NAME: Final = 10

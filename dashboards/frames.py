@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.hyperparameters import HYPERPARAMETERS
 from experiments.tasks import TASKS
-from orchestrator.measurements.rows import CurvePoint, TrialRow
+from orchestrator.store.rows import CurvePoint, TrialRow
 
 _TYPES: Final = {
     "trial": "string",

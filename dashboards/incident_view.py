@@ -8,9 +8,8 @@ from typing import Final
 from dashboards.numbers import duration_text
 from experiments.language.printable import printable
 from experiments.states import IncidentKind
-from orchestrator.measurements.rows import IncidentRow, OrchestratorRow
-from orchestrator.queueing.presence import GONE_SECONDS
-from orchestrator.scheduling.instance import is_running, place_on
+from orchestrator.instance import GONE_SECONDS, is_running, place_on
+from orchestrator.store.rows import IncidentRow, OrchestratorRow
 
 LATELY_SECONDS: Final = 86_400.0
 """How far back what happened is told."""

@@ -3,7 +3,7 @@
 from dashboards.numbers import value_text
 from experiments.states import ExperimentState
 from orchestrator.measurements.results import RECENT_SECONDS
-from orchestrator.measurements.rows import Overview
+from orchestrator.store.rows import Overview
 
 
 def pace(overview: Overview) -> tuple[float | None, float | None]:

@@ -16,7 +16,7 @@ from dashboards.pace import best_text, pace
 from dashboards.tables import console, shown
 from experiments.language.printable import printable
 from experiments.states import TrialState
-from orchestrator.measurements.rows import Overview
+from orchestrator.store.rows import Overview
 
 _LINE_SECONDS: Final = 10.0
 """How often a line is written where nothing can be drawn over."""

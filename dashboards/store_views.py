@@ -16,7 +16,7 @@ from experiments.leaderboard import Standing
 from experiments.records import Objective
 from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
 from experiments.tasks import TASKS
-from orchestrator.measurements.rows import (
+from orchestrator.store.rows import (
     ExperimentRow,
     IncidentRow,
     OrchestratorRow,

@@ -13,7 +13,7 @@ from dashboards.numbers import bytes_text, metric_text, value_text
 from dashboards.store_views import state_text
 from dashboards.tables import one_line, plain_table, shown
 from experiments.records import TrialConfig
-from orchestrator.measurements.rows import (
+from orchestrator.store.rows import (
     AttemptRow,
     CheckpointRow,
     Confusion,

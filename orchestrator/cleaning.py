@@ -20,8 +20,8 @@ from typing import Final
 
 from experiments.states import TERMINAL_STATES
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import RecordedFiles
 from orchestrator.settings import Settings
+from orchestrator.store.rows import RecordedFiles
 
 UNRECORDED: Final = "checkpoints that are not on record"
 UNFINISHED: Final = "files that were never finished"

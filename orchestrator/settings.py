@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import StoreError
-from orchestrator.pools.ray_address import EMBEDDED
+from orchestrator.ray_address import EMBEDDED
 
 _SQLITE = "sqlite:///"
 

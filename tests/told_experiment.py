@@ -27,8 +27,8 @@ from experiments.records import (
 )
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import TrialRow
 from orchestrator.queueing.queue import Queue
+from orchestrator.store.rows import TrialRow
 from tests.samples import SOME_WORK
 from workers import checkpoints
 from workers.modules import build_module

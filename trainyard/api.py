@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from experiments.leaderboard import Standing
-    from orchestrator.measurements.rows import Overview
     from orchestrator.queueing.interventions import Cancellation, Pause
+    from orchestrator.store.rows import Overview
 
 SpecSource = str | Path | Mapping[str, Any]
 """A spec: a file's path, YAML text, or plain values."""

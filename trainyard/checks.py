@@ -16,7 +16,7 @@ from dashboards.numbers import bytes_text
 from experiments.architectures.named_architectures import plugin_faults
 from experiments.errors import TrainyardError
 from orchestrator.machine import capacity
-from orchestrator.pools.ray_address import check_address
+from orchestrator.ray_address import check_address
 from orchestrator.settings import Settings, redacted, sqlite_path
 from trainyard.findings import Check
 from trainyard.store_checks import store_checks

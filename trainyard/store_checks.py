@@ -17,7 +17,7 @@ from experiments.errors import TrainyardError
 from experiments.states import IncidentKind
 from orchestrator.cleaning import collect
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings
 from orchestrator.store.database import StoreMissingError, open_store
 from trainyard.findings import Check

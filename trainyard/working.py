@@ -15,10 +15,10 @@ from experiments.planning.plan import Plan
 from experiments.records import DataConfig
 from experiments.states import ExperimentState, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import Overview
 from orchestrator.pools.reaper import MARK
 from orchestrator.scheduling.service import Orchestrator
 from orchestrator.settings import Settings, from_environment
+from orchestrator.store.rows import Overview
 from trainyard.workplace import patiently
 
 MIRROR_SECONDS: Final = 180.0

@@ -15,11 +15,11 @@ from experiments.language.printable import printable
 from experiments.states import TrialState
 from orchestrator.measurements.known import experiment_or_trial
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import TrialRow
 from orchestrator.queueing.interventions import Cancellation, Pause
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store, persist
+from orchestrator.store.rows import TrialRow
 
 PATIENCE_SECONDS: Final = 15.0
 """How long a command waits for a store that cannot be used now."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from orchestrator.measurements.rows import CurvePoint, TrialRow
+from orchestrator.store.rows import CurvePoint, TrialRow
 
 TIMINGS: Final = frozenset({"images_per_second"})
 """Metrics that say how fast a machine was, which no other run repeats."""

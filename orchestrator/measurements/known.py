@@ -11,8 +11,8 @@ from experiments.errors import NotFoundError
 from experiments.planning.cost import CostSample, Work
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import CheckpointRow, ExperimentRow, TrialRow
 from orchestrator.store.database import reading
+from orchestrator.store.rows import CheckpointRow, ExperimentRow, TrialRow
 from orchestrator.store.tables import experiment, trial
 
 MOST_SAMPLES: Final = 500

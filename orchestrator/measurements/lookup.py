@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from experiments.errors import NotFoundError
 from experiments.records import Failure, Objective
 from experiments.states import IncidentKind, TrialState
-from orchestrator.measurements.rows import (
+from orchestrator.instance import host_of
+from orchestrator.store.rows import (
     OPEN_STATES,
     AttemptRow,
     ExperimentRow,
@@ -19,7 +20,6 @@ from orchestrator.measurements.rows import (
     TrialRow,
     decode_metrics,
 )
-from orchestrator.scheduling.instance import host_of
 from orchestrator.store.tables import experiment, incident, orchestrator, trial
 
 _SHOWN: Final = 5  # names or ids that a message lists at most

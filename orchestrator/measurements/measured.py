@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from experiments.states import TrialState
-from orchestrator.measurements.rows import CheckpointRow, Confusion, CurvePoint, RecordedFiles
+from orchestrator.store.rows import CheckpointRow, Confusion, CurvePoint, RecordedFiles
 from orchestrator.store.tables import checkpoint, experiment, metric, trial
 
 _trained = trial.alias("trained")

@@ -13,7 +13,9 @@ from experiments.records import Said, TrialConfig
 from experiments.states import TrialState
 from orchestrator.measurements import lookup, measured, recording
 from orchestrator.measurements.digest import digest_of
-from orchestrator.measurements.rows import (
+from orchestrator.queueing.leases import Lease, valid_leases
+from orchestrator.store.database import Clock, database_now, reading, writing
+from orchestrator.store.rows import (
     AttemptRow,
     CheckpointRow,
     Confusion,
@@ -25,8 +27,6 @@ from orchestrator.measurements.rows import (
     RecordedFiles,
     TrialRow,
 )
-from orchestrator.queueing.leases import Lease, valid_leases
-from orchestrator.store.database import Clock, database_now, reading, writing
 from orchestrator.store.tables import attempt, trial
 
 RECENT_SECONDS: Final = 300.0

@@ -26,8 +26,8 @@ from sqlalchemy import Engine
 
 from experiments.errors import TrainyardError
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
 from orchestrator.mirroring.private_log import log_to, open_private, secrets_of
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store
 

@@ -18,8 +18,8 @@ from sqlalchemy import Engine, func, select
 from experiments.errors import CheckpointError, StoreError
 from experiments.language.printable import printable
 from orchestrator.mirroring.mlflow_records import ModelRecord, Records, RunRecord
-from orchestrator.mirroring.outbox import MODEL, Entry, Outbox
 from orchestrator.mirroring.private_log import without
+from orchestrator.queueing.outbox import MODEL, Entry, Outbox
 from orchestrator.store.database import reading
 
 STUCK_SECONDS: Final = 5.0

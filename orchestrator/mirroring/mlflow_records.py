@@ -16,7 +16,7 @@ from experiments.records import DataConfig, TrialConfig
 from experiments.states import FailureKind, TrialState
 from experiments.tasks import TASKS
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import (
+from orchestrator.store.rows import (
     CheckpointRow,
     Confusion,
     CurvePoint,

@@ -33,8 +33,8 @@ from experiments.errors import StoreError
 from experiments.records import Assignment, Resources
 from orchestrator.machine import capacity
 from orchestrator.pools.pool import Message, PoolLost, WorkerLost
-from orchestrator.pools.ray_address import EMBEDDED
 from orchestrator.pools.reaper import MARK, POOL_MARK, ray_folder, sweep
+from orchestrator.ray_address import EMBEDDED
 from orchestrator.settings import Settings
 
 SILENT_SECONDS: Final = 15.0

@@ -25,10 +25,10 @@ from ray._private.services import canonicalize_bootstrap_address
 
 from experiments.errors import StoreError
 from experiments.records import Assignment, Resources
+from orchestrator.instance import is_running
 from orchestrator.pools.pool import Message, WorkerLost
-from orchestrator.pools.ray_address import check_address
 from orchestrator.pools.ray_worker import PackWorker, Whereabouts
-from orchestrator.scheduling.instance import is_running
+from orchestrator.ray_address import check_address
 
 _OBJECT_STORE_BYTES: Final = 100 * 2**20
 """Only events and assignments pass through Ray; its default is a third of the memory."""

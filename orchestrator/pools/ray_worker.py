@@ -13,6 +13,7 @@ from threading import Condition
 from typing import Final
 
 from experiments.records import Assignment, Ending, Event, Failure, Resources, TrialFailed
+from orchestrator.instance import own_process
 from orchestrator.machine import fingerprint
 from orchestrator.pools.pool import (
     HEARTBEAT_SECONDS,
@@ -22,7 +23,6 @@ from orchestrator.pools.pool import (
     Reported,
     WorkerReady,
 )
-from orchestrator.scheduling.instance import own_process
 
 BATCH_SECONDS: Final = 0.05
 """How long news waits for more news, so that small trials cost few messages."""

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from experiments.records import Execution, Failure, Objective
 from experiments.states import TERMINAL_STATES, TRANSITIONS, AttemptState, TrialState
-from orchestrator.measurements.rows import OPEN_STATES
-from orchestrator.mirroring import outbox
+from orchestrator.queueing import outbox
 from orchestrator.queueing.leases import Lease, Stop, holds
+from orchestrator.store.rows import OPEN_STATES
 from orchestrator.store.tables import attempt, experiment, trial
 
 _CHUNK: Final = 1000  # ids in one statement

@@ -10,11 +10,11 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from experiments.states import TRANSITIONS, TrialState
-from orchestrator.measurements.rows import OPEN_STATES
-from orchestrator.mirroring import outbox
+from orchestrator.queueing import outbox
 from orchestrator.queueing.endings import Ended, announce, chunks
 from orchestrator.queueing.leases import Stop, lock_trials
 from orchestrator.queueing.outcomes import num_failed
+from orchestrator.store.rows import OPEN_STATES
 from orchestrator.store.tables import AT_ONCE, IS_LEASED, IS_QUEUED, experiment, trial
 from orchestrator.store.tables import outbox as outbox_table
 

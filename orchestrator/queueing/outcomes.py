@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from experiments.records import Failure, TrialSucceeded
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
-from orchestrator.measurements.rows import encode_metrics
 from orchestrator.queueing import endings, incidents, resuming
 from orchestrator.queueing.endings import Holding
 from orchestrator.queueing.leases import Lease, Stop
 from orchestrator.queueing.retry import GiveUp, Retry, charged, decide
+from orchestrator.store.rows import encode_metrics
 from orchestrator.store.tables import AT_ONCE, experiment, trial
 
 BAD_STATES: Final = (TrialState.FAILED, TrialState.QUARANTINED)

@@ -6,20 +6,17 @@ An orchestrator that is not registered counts as gone: it ended, or was taken fo
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from experiments.records import Failure
 from experiments.states import AttemptState, FailureKind, IncidentKind
+from orchestrator.instance import GONE_SECONDS, host_of
 from orchestrator.queueing import endings, incidents, outcomes
 from orchestrator.queueing.leases import Lease, lock_trials
-from orchestrator.scheduling.instance import host_of
 from orchestrator.store.tables import IS_LEASED, orchestrator, trial
-
-GONE_SECONDS: Final = 60.0
-"""An orchestrator that has given no sign of life for so long is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)

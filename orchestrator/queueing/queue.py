@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, select, u
 
 from experiments.records import Experiment, Failure, Resources, Trial, TrialSucceeded
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
+from orchestrator.instance import place_on
 from orchestrator.queueing import claiming, incidents, interventions, outcomes, presence, reuse
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.interventions import Cancellation, Pause
@@ -24,7 +25,6 @@ from orchestrator.queueing.leases import Lease, lock_trials, valid
 from orchestrator.queueing.presence import Presence
 from orchestrator.queueing.retry import GiveUp, Retry
 from orchestrator.queueing.submission import Submission, insert_experiment
-from orchestrator.scheduling.instance import place_on
 from orchestrator.store.database import Clock, database_now, reading, writing
 from orchestrator.store.tables import IS_LEASED, trial
 from orchestrator.store.tables import orchestrator as orchestrator_table
@@ -77,7 +77,7 @@ class Queue:
         """Queue again what orchestrators that are gone had leased: it counts as no failure.
 
         With `alone` (we hold the store's lock) all others are gone; else those that have given
-        no sign of life for `presence.GONE_SECONDS`, or whose process on this `host` does not
+        no sign of life for `instance.GONE_SECONDS`, or whose process on this `host` does not
         run, where it could be seen from here. Gives the number of trials.
         """
         with writing(self._engine) as connection:

@@ -23,12 +23,12 @@ from typing import Final, Self, TypeVar
 
 from experiments.errors import StoreError, StoreUnavailableError
 from orchestrator.cleaning import remove_unrecorded
+from orchestrator.instance import is_running, own_process, sole_orchestrator
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring.mirror import Mirror
 from orchestrator.pools.pool_process import PoolProcess
 from orchestrator.pools.reaper import MARK, Reaper
 from orchestrator.queueing.queue import Queue
-from orchestrator.scheduling.instance import is_running, own_process, sole_orchestrator
 from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.scheduling.staff import WorkersDoNotLastError
 from orchestrator.settings import Settings, sqlite_path

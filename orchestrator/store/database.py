@@ -39,7 +39,7 @@ from experiments.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from orchestrator.scheduling.instance import host_of, sole_orchestrator
+from orchestrator.instance import GONE_SECONDS, host_of, sole_orchestrator
 from orchestrator.settings import redacted
 from orchestrator.store import outages, sqlite_file
 from orchestrator.store.engines import connect
@@ -236,8 +236,6 @@ def _lock_schema(connection: Connection) -> None:
 
 def _refuse_beside_an_orchestrator(connection: Connection) -> None:
     """Refuse where an orchestrator was seen of late; on SQLite the lock has told already."""
-    from orchestrator.queueing.presence import GONE_SECONDS
-
     if connection.dialect.name == "sqlite" or not connection.dialect.has_table(
         connection, orchestrator.name
     ):

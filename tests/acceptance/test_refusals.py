@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.architectures.zoo import models
-from orchestrator.scheduling.instance import sole_orchestrator
+from orchestrator.instance import sole_orchestrator
 from tests.acceptance.conftest import COMMAND, Trainyard
 
 ONE = "name: one\nparameters: {model: softmax_regression, lr: 0.1}\n"

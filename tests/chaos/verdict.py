@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 
 from experiments.states import AttemptState, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import AttemptRow
 from orchestrator.mirroring.mlflow_records import Records
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings
+from orchestrator.store.rows import AttemptRow
 from tests.chaos.monkey import ORPHAN_SECONDS, WORKER, Log
 
 

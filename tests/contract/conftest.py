@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, delete
 
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store, writing
 from orchestrator.store.tables import metadata

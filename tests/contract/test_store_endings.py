@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, update
 from experiments.records import CheckpointPolicy, Execution, Failure, Objective, TrialSucceeded
 from experiments.states import FailureKind, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import Confusion
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.queue import Queue
 from orchestrator.queueing.retry import GiveUp, Retry
 from orchestrator.store.database import writing
+from orchestrator.store.rows import Confusion
 from orchestrator.store.tables import experiment
 from tests.samples import (
     ERROR,

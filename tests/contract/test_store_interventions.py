@@ -6,9 +6,9 @@ from sqlalchemy import Engine, event
 from experiments.records import Execution
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
 from orchestrator.queueing.interventions import PAUSED_ON_REQUEST, Cancellation, Pause
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.queueing.retry import GiveUp, Retry
 from tests.samples import (

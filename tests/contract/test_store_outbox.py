@@ -1,6 +1,6 @@
 """The outbox: exactly one entry for what MLflow must know, until it knows."""
 
-from orchestrator.mirroring.outbox import MODEL, TRIAL, Backlog, Outbox
+from orchestrator.queueing.outbox import MODEL, TRIAL, Backlog, Outbox
 from orchestrator.queueing.queue import Queue
 from tests.samples import (
     NOT_FINITE,

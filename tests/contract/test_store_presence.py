@@ -7,12 +7,12 @@ from sqlalchemy import Engine
 
 from experiments.records import Execution
 from experiments.states import IncidentKind, TrialState
+from orchestrator import instance
+from orchestrator.instance import GONE_SECONDS
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
-from orchestrator.queueing.presence import GONE_SECONDS
 from orchestrator.queueing.queue import Queue
 from orchestrator.queueing.retry import Retry
-from orchestrator.scheduling import instance
 from tests.samples import (
     SettableClock,
     an_experiment,

@@ -11,9 +11,9 @@ from experiments.errors import NotFoundError
 from experiments.records import CheckpointPolicy, Objective
 from experiments.states import ExperimentState, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import CurvePoint
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.queue import Queue
+from orchestrator.store.rows import CurvePoint
 from tests.samples import (
     NOT_FINITE,
     SettableClock,

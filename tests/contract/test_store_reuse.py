@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text, update
 from experiments.records import Execution, Trial
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import reading, writing
 from orchestrator.store.tables import trial

@@ -23,8 +23,8 @@ from sqlalchemy import (
 
 from experiments.errors import StoreBusyError, StoreVersionError
 from experiments.records import Execution
+from orchestrator.instance import sole_orchestrator
 from orchestrator.queueing.queue import Queue
-from orchestrator.scheduling.instance import sole_orchestrator
 from orchestrator.settings import sqlite_path
 from orchestrator.store import sqlite_file
 from orchestrator.store.database import StoreMissingError, open_store, reading, upgrade, writing

@@ -15,8 +15,8 @@ from experiments.errors import StoreUnavailableError
 from experiments.records import Execution, TrialBegun, TrialNoted
 from experiments.states import IncidentKind, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store, writing
 from orchestrator.store.tables import metadata

@@ -22,7 +22,7 @@ from orchestrator.mirroring.mirror import Mirror
 from orchestrator.mirroring.mlflow_drain import Drain
 from orchestrator.mirroring.mlflow_mirror import Mlflow
 from orchestrator.mirroring.mlflow_records import Records
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store
 from tests.faulty_proxy import (

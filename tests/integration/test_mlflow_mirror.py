@@ -31,7 +31,7 @@ from orchestrator.mirroring.mirror import Mirror
 from orchestrator.mirroring.mlflow_drain import Drain
 from orchestrator.mirroring.mlflow_mirror import Mlflow
 from orchestrator.mirroring.mlflow_records import Records
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store
 from tests.samples import SOME_WORK, some_trials
@@ -243,7 +243,7 @@ def test_telling_again_changes_nothing(
 
 
 def record_again(store: Store, trial_id: str) -> None:
-    from orchestrator.mirroring import outbox
+    from orchestrator.queueing import outbox
     from orchestrator.store.database import writing
 
     with writing(store.engine) as connection:

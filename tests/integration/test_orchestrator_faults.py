@@ -18,8 +18,8 @@ from sqlalchemy import Engine
 
 from experiments.states import FailureKind, IncidentKind, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import TrialRow
 from orchestrator.store.database import open_store
+from orchestrator.store.rows import TrialRow
 from tests.chaos.processes import Process, all_processes, belonging_to, still_alive
 from tests.postgres import server_or_skip
 

@@ -34,8 +34,8 @@ from orchestrator.pools.pool import (
     WorkerReady,
 )
 from orchestrator.pools.pool_process import PoolProcess
-from orchestrator.pools.ray_address import listening
 from orchestrator.pools.reaper import MARK, marked
+from orchestrator.ray_address import listening
 from orchestrator.settings import from_environment
 from tests.pools import command, events, hear, is_alive, ray_processes, worker_processes
 

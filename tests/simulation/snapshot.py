@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from experiments.states import TERMINAL_STATES, AttemptState, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import MODEL, TRIAL
+from orchestrator.queueing.outbox import MODEL, TRIAL
 from orchestrator.store.database import reading
 from orchestrator.store.tables import (
     attempt,

@@ -15,8 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import ColumnElement
 
 from orchestrator.measurements import results
-from orchestrator.mirroring import outbox
-from orchestrator.queueing import endings
+from orchestrator.queueing import endings, outbox
 from orchestrator.queueing.leases import Lease
 from orchestrator.store.tables import IS_LEASED, trial
 from tests.simulation.machine import QueueMachine

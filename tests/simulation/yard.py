@@ -14,8 +14,8 @@ from sqlalchemy import Engine, Row, delete, event, select
 
 from experiments.errors import StoreUnavailableError
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.outbox import Outbox
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store, reading, writing
 from orchestrator.store.tables import metadata, trial

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from experiments.leaderboard import Standing
     from experiments.planning.estimates import Estimate
     from experiments.planning.plan import Plan
-    from orchestrator.measurements.rows import (
+    from orchestrator.store.rows import (
         AttemptRow,
         CurvePoint,
         IncidentRow,

@@ -22,7 +22,7 @@ from trainyard.command.output import experiment_argument, json_option, print_jso
 
 if TYPE_CHECKING:
     from orchestrator.measurements.results import Results
-    from orchestrator.measurements.rows import IncidentRow, OrchestratorRow, Overview, TrialRow
+    from orchestrator.store.rows import IncidentRow, OrchestratorRow, Overview, TrialRow
 
 
 @click.command(help="Show counts, best so far, time left.")

@@ -21,7 +21,7 @@ from trainyard.command.output import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.measurements.rows import IncidentRow, Overview
+    from orchestrator.store.rows import IncidentRow, Overview
 
 SOME_FAILED: Final = 4
 INTERRUPTED: Final = 130
@@ -74,8 +74,8 @@ def up(until_idle: bool, workers: int | None) -> int:
     """Work on whatever is queued, until stopped or (if asked) until nothing is left."""
     from dashboards.pace import paused_text
     from dashboards.progress import ProgressLog, mirror_late_text
-    from orchestrator.measurements.rows import Overview
     from orchestrator.settings import from_environment
+    from orchestrator.store.rows import Overview
     from trainyard.working import work_on_everything
 
     say(f"working on {from_environment().store_name}; Ctrl-C stops gracefully")

@@ -3,7 +3,7 @@
 import pytest
 
 from dashboards.confusion_view import confusion_view
-from orchestrator.measurements.rows import Confusion
+from orchestrator.store.rows import Confusion
 
 PETS = Confusion(("cat", "dog", "[bold]\x1b"), ((50, 3, 0), (0, 0, 0), (2, 0, 1000)))
 

@@ -21,9 +21,9 @@ from experiments.leaderboard import Outcome, rank
 from experiments.records import Execution, Failure, Objective, TrialSucceeded
 from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import natural_goal
+from orchestrator.instance import own_process
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
-from orchestrator.scheduling.instance import own_process
 from orchestrator.store.database import open_store
 from tests.samples import (
     NOT_FINITE,

@@ -335,8 +335,8 @@ def test_queue_and_results_import_nothing_heavy(repository: Path) -> None:
     heavy = {"alembic", "mlflow", "numpy", "pandas", "psycopg", "ray", "sklearn", "torch"}
     program = (
         "import sys, orchestrator.queueing.queue, orchestrator.measurements.results, "
-        "orchestrator.mirroring.outbox, "
-        f"orchestrator.scheduling.instance; print(sorted(set(sys.modules) & {heavy}))"
+        "orchestrator.queueing.outbox, "
+        f"orchestrator.instance; print(sorted(set(sys.modules) & {heavy}))"
     )
 
     answer = subprocess.run(

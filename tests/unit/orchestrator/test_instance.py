@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import StoreBusyError, StoreError
-from orchestrator.scheduling.instance import (
+from orchestrator.instance import (
     host_of,
     is_running,
     own_process,
@@ -18,7 +18,7 @@ from orchestrator.scheduling.instance import (
 
 HOLD = """
 import sys
-from orchestrator.scheduling.instance import sole_orchestrator
+from orchestrator.instance import sole_orchestrator
 with sole_orchestrator(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -27,7 +27,7 @@ with sole_orchestrator(sys.argv[1]):
 HOLD_WITH_A_CHILD = """
 import subprocess
 import sys
-from orchestrator.scheduling.instance import sole_orchestrator
+from orchestrator.instance import sole_orchestrator
 with sole_orchestrator(sys.argv[1]):
     subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print("held", flush=True)
@@ -221,5 +221,5 @@ def test_place_tells_machines_and_containers_of_one_hostname_apart(
     assert place_on("other") != here
     for what in ("_boot", "_namespace"):
         with monkeypatch.context() as elsewhere:
-            elsewhere.setattr(f"orchestrator.scheduling.instance.{what}", lambda: "1")
+            elsewhere.setattr(f"orchestrator.instance.{what}", lambda: "1")
             assert place_on("box") != here

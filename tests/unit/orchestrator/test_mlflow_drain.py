@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import Engine, select
 
 from experiments.errors import StoreUnavailableError
-from orchestrator.mirroring import outbox as entries
 from orchestrator.mirroring.mlflow_drain import (
     IN_DOUBT_SECONDS,
     STUCK_SECONDS,
@@ -16,7 +15,8 @@ from orchestrator.mirroring.mlflow_drain import (
     InDoubtError,
     MlflowBusyError,
 )
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing import outbox as entries
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.store import tables
 from orchestrator.store.database import open_store, reading, writing
 from tests.samples import SettableClock

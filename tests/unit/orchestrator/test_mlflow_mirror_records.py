@@ -18,8 +18,8 @@ from experiments.records import (
 )
 from experiments.states import FailureKind, TrialState
 from experiments.tasks import TASKS
-from orchestrator.measurements.rows import CurvePoint, ExperimentRow, TrialRow
 from orchestrator.mirroring.mlflow_records import Point, RunRecord, model_name, run_record
+from orchestrator.store.rows import CurvePoint, ExperimentRow, TrialRow
 
 EXPERIMENT = ExperimentRow(
     id="e1",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import StoreError
-from orchestrator.pools.ray_address import check_address, listening
+from orchestrator.ray_address import check_address, listening
 
 EVERYWHERE = frozenset({"127.0.0.1", "0.0.0.0"})
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "secret"}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from experiments.states import IncidentKind
-from orchestrator.mirroring.outbox import Outbox
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store

@@ -10,10 +10,10 @@ from sqlalchemy import Engine, update
 from experiments.errors import StoreUnavailableError
 from experiments.states import ExperimentState, TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.measurements.rows import Overview
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings
 from orchestrator.store.database import open_store
+from orchestrator.store.rows import Overview
 from orchestrator.store.tables import experiment
 from tests.samples import NOT_FINITE, claim_one, submit, success_of
 from trainyard import working

@@ -13,10 +13,13 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from experiments.errors import StoreBusyError, StoreError
 from orchestrator.settings import sqlite_path
+
+GONE_SECONDS: Final = 60.0
+"""An orchestrator that has given no sign of life for so long is taken for dead."""
 
 
 @contextmanager
