@@ -156,14 +156,7 @@ def lease_next(
     just now, and where another has locked it unless this `waits` for that.
     """
     assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
-    # Shared, so that claimers pass each other, and not only its key, so that a pause does not
-    # pass a claim: whoever was told that the experiment is paused sees nothing of it begin.
-    goes_on = connection.execute(
-        select(experiment.c.id)
-        .where(experiment.c.id == experiment_id, experiment.c.paused_reason.is_(None))
-        .with_for_update(read=True, skip_locked=not waits)
-    ).first()
-    if goes_on is None:
+    if not _hold_unpaused(connection, experiment_id, waits=waits):
         return []
     picked = connection.execute(
         select(trial.c.id, trial.c.shared_key)
@@ -200,6 +193,20 @@ def lease_next(
         insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
     )
     return sorted(rows, key=lambda row: int(row.number))
+
+
+def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -> bool:
+    """Keep an experiment from being paused until the transaction ends; False where it is.
+
+    The lock is shared, so that claimers pass each other, and not of its key only, so that a
+    pause does not pass a claim: whoever was told of the pause sees nothing of it begin.
+    """
+    going_on = (
+        select(experiment.c.id)
+        .where(experiment.c.id == experiment_id, experiment.c.paused_reason.is_(None))
+        .with_for_update(read=True, skip_locked=not waits)
+    )
+    return connection.execute(going_on).first() is not None
 
 
 def read_claims(
