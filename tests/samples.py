@@ -6,25 +6,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Engine, literal, select
 
 from experiments.architectures.architecture import Architecture
+from experiments.events import CheckpointSaved, Failure, MetricPoint, PointsMeasured, TrialSucceeded
 from experiments.planning.cost import Work
 from experiments.records import (
     CheckpointPolicy,
-    CheckpointSaved,
     DataConfig,
     Execution,
     Experiment,
-    Failure,
-    MetricPoint,
     Objective,
     OptimizerConfig,
-    PointsMeasured,
     Resources,
     ScheduleConfig,
     Trial,
     TrialConfig,
-    TrialSucceeded,
 )
 from experiments.states import FailureKind
+from orchestrator.measurements.results import Results
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import reading
@@ -78,6 +75,7 @@ def an_experiment(
     execution: Execution | None = None,
     resources: Resources = ONE_CPU,
     objective: Objective | None = None,
+    keep: tuple[str, ...] = ("best",),
 ) -> Experiment:
     return Experiment(
         id=experiment_id,
@@ -88,7 +86,7 @@ def an_experiment(
         objective=objective or Objective(),
         resources=resources,
         execution=execution or Execution(),
-        checkpoints=CheckpointPolicy(every_epochs=2, keep=("best",)),
+        checkpoints=CheckpointPolicy(every_epochs=2, keep=keep),
     )
 
 
@@ -165,6 +163,19 @@ def saved(trial_id: str, kind: str = "best", *, epoch: int = 1) -> CheckpointSav
 def epoch_saved(trial_id: str, epoch: int) -> list[CheckpointSaved]:
     """Give what a worker says of an epoch's checkpoints."""
     return [saved(trial_id, kind, epoch=epoch) for kind in ("best", "last")]
+
+
+def learn_one(
+    queue: Queue, results: Results, accuracy: float = 0.9, *, machine: str | None = None
+) -> str:
+    """Let the next trial succeed with its selected epoch saved, and give its id.
+
+    Of the two checkpoints those stay on record that its experiment keeps.
+    """
+    lease = claim_one(queue).lease
+    results.record([(lease, each) for each in epoch_saved(lease.trial_id, 2)])
+    assert queue.succeed(lease, success_of(lease.trial_id, accuracy), machine=machine)
+    return lease.trial_id
 
 
 def attempts_of(engine: Engine, trial_id: str) -> list[tuple[int, str]]:

@@ -11,19 +11,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from sqlalchemy import Engine
 
+from experiments.events import CheckpointSaved, Failure, MetricPoint, PointsMeasured, TrialSucceeded
 from experiments.records import (
     CheckpointPolicy,
-    CheckpointSaved,
     Execution,
     Experiment,
-    Failure,
-    MetricPoint,
     Objective,
-    PointsMeasured,
     Resources,
     Trial,
     TrialConfig,
-    TrialSucceeded,
 )
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from experiments.errors import WaitTimeoutError
 from experiments.planning.plan import Plan, make_plan
 from experiments.spec import Spec, read_spec
-from experiments.states import TrialState
 from orchestrator.machine import capacity
 from orchestrator.settings import from_environment
 from trainyard.knowledge import Installation
@@ -191,11 +190,8 @@ def retry(what: str, *, failed_only: bool = False) -> int:
     """
     from trainyard.workplace import Workplace
 
-    states = [TrialState.FAILED, TrialState.QUARANTINED]
-    if not failed_only:
-        states.append(TrialState.CANCELLED)
     with Workplace() as workplace:
-        return workplace.retry(what, states=states)
+        return workplace.retry(what, failed_only=failed_only)
 
 
 def trials(experiment: str) -> "pd.DataFrame":

@@ -4,7 +4,7 @@ What is asked of the store is asked again while that is restarting, for `PATIENC
 """
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -16,6 +16,7 @@ from experiments.states import TrialState
 from orchestrator.measurements.known import experiment_or_trial
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.interventions import Cancellation, Pause
+from orchestrator.queueing.outcomes import BAD_STATES
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store, persist
@@ -107,12 +108,15 @@ class Workplace:
             nothing=0,
         )
 
-    def retry(self, what: str, *, states: Collection[TrialState]) -> int:
-        """Queue again the trials of an experiment, or the trial, that ended in `states`.
+    def retry(self, what: str, *, failed_only: bool) -> int:
+        """Queue again what failed of an experiment, or the trial; give how many trials.
+
+        What was cancelled too, unless `failed_only`.
 
         Raises:
             NotFoundError: There is neither.
         """
+        states = BAD_STATES if failed_only else (*BAD_STATES, TrialState.CANCELLED)
         experiment_id, trial_id = self._either(what)
         return self._act(
             lambda: self._queue.retry(

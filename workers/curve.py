@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from experiments.records import MetricPoint
+from experiments.events import MetricPoint
 
 MAX_BATCH_POINTS: Final = 1000
 BATCH_LOSS: Final = "train/batch_loss"

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 
 from experiments.errors import DatasetError, DatasetUnavailableError
-from experiments.records import Failure
+from experiments.events import Failure
 from experiments.states import FailureKind
 from workers.devices import peak_memory_bytes
 

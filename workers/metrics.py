@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
-from experiments.records import MAX_CONFUSION_CLASSES
+from experiments.events import MAX_CONFUSION_CLASSES
 from workers.losses import activate
 
 Confusion = tuple[tuple[int, ...], ...]

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from experiments.records import Assignment, CheckpointSaved, Reporter, TrialNoted
+from experiments.events import CheckpointSaved, Reporter, TrialNoted
+from experiments.records import Assignment
 from experiments.states import IncidentKind
 from workers.checkpoints import CheckpointFolder
 from workers.learner import Learner

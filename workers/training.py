@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from experiments.errors import DatasetChecksumError
-from experiments.records import (
-    Assignment,
+from experiments.events import (
     Event,
     MetricPoint,
     PointsMeasured,
@@ -26,6 +25,7 @@ from experiments.records import (
     TrialStopped,
     TrialSucceeded,
 )
+from experiments.records import Assignment
 from experiments.states import IncidentKind
 from workers.criterion import Score
 from workers.curve import BATCH_LOSS, Curve

@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from experiments.errors import NotFoundError
-from experiments.records import Failure, Objective
+from experiments.events import Failure
+from experiments.records import Objective
 from experiments.states import IncidentKind, TrialState
 from orchestrator.instance import host_of
 from orchestrator.store.rows import (

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from experiments.records import CheckpointSaved, PointsMeasured, Said, TrialBegun, TrialNoted
+from experiments.events import CheckpointSaved, PointsMeasured, Said, TrialBegun, TrialNoted
 from orchestrator.queueing import incidents
 from orchestrator.queueing.leases import Lease
 from orchestrator.store.tables import attempt, checkpoint, metric, trial

@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Engine, select
 
-from experiments.records import Said, TrialConfig
+from experiments.events import Said
+from experiments.records import TrialConfig
 from experiments.states import TrialState
 from orchestrator.measurements import lookup, measured, recording
 from orchestrator.measurements.digest import digest_of

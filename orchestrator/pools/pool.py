@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from experiments.records import Assignment, Event, Resources
+from experiments.events import Event
+from experiments.records import Assignment, Resources
 
 
 @dataclass(frozen=True, slots=True)

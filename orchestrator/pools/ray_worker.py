@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Condition
 from typing import Final
 
-from experiments.records import Assignment, Ending, Event, Failure, Resources, TrialFailed
+from experiments.events import Ending, Event, Failure, TrialFailed
+from experiments.records import Assignment, Resources
 from orchestrator.instance import own_process
 from orchestrator.machine import fingerprint
 from orchestrator.pools.pool import (

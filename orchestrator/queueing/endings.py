@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from experiments.records import Execution, Failure, Objective
+from experiments.events import Failure
+from experiments.records import Execution, Objective
 from experiments.states import TERMINAL_STATES, TRANSITIONS, AttemptState, TrialState
 from orchestrator.queueing import outbox
 from orchestrator.queueing.leases import Lease, Stop, holds

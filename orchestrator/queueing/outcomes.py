@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from experiments.records import Failure, TrialSucceeded
+from experiments.events import Failure, TrialSucceeded
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
 from orchestrator.queueing import endings, incidents, resuming
 from orchestrator.queueing.endings import Holding

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from experiments.records import Failure
+from experiments.events import Failure
 from experiments.states import AttemptState, FailureKind, IncidentKind
 from orchestrator.instance import GONE_SECONDS, host_of
 from orchestrator.queueing import endings, incidents, outcomes

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, select, update
 
-from experiments.records import Experiment, Failure, Resources, Trial, TrialSucceeded
+from experiments.events import Failure, TrialSucceeded
+from experiments.records import Experiment, Resources, Trial
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
 from orchestrator.instance import place_on
 from orchestrator.queueing import claiming, incidents, interventions, outcomes, presence, reuse

@@ -22,7 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.records import Execution, Failure
+from experiments.events import Failure
+from experiments.records import Execution
 from experiments.states import FailureKind, TrialState
 
 FIRST_DELAY_SECONDS: Final = 1.0

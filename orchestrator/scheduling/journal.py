@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from experiments.errors import StoreUnavailableError
+from experiments.events import Said
 from experiments.language.printable import printable
-from experiments.records import Said
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
 

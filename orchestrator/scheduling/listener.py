@@ -8,8 +8,7 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from experiments.language.printable import printable
-from experiments.records import (
+from experiments.events import (
     CheckpointSaved,
     Event,
     Failure,
@@ -19,6 +18,7 @@ from experiments.records import (
     TrialStopped,
     TrialSucceeded,
 )
+from experiments.language.printable import printable
 from experiments.states import FailureKind, IncidentKind
 from orchestrator.pools.pool import (
     Heartbeat,

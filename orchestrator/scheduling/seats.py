@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from experiments.records import CheckpointSaved, Failure, PointsMeasured, Resources, Said
+from experiments.events import CheckpointSaved, Failure, PointsMeasured, Said
+from experiments.records import Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease

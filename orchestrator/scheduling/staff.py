@@ -1,9 +1,14 @@
 """The workers of one pool: hired for what waits, sent home, benched, and ended.
 
 Knows the pool and the seats; what is leased, and what is written of it, is the scheduler's.
+
+Who is lost before it got anything done is hired again after a pause, which grows with every such
+loss in a row: what ails the machine (memory, a full disk, somebody's kills) may pass. Where it
+does not for `GIVE_UP_SECONDS`, a person is needed.
 """
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
@@ -12,14 +17,43 @@ from experiments.records import Resources
 from orchestrator.pools.pool import Pool
 from orchestrator.scheduling.seats import Seat, Streak, suspects
 
-_MOST_LOST_AT_START: Final = 3
-_MOST_POOLS_LOST: Final = 3
+GIVE_UP_SECONDS: Final = 60.0
+"""How long losses may follow each other, with nothing done in between, before we give up."""
+
+_MOST_IN_A_ROW: Final = 3
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 15.0
 
 _log = logging.getLogger(__name__)
 
 
 class WorkersDoNotLastError(Exception):
     """Workers, or the cluster that runs them, are lost again and again and nothing gets done."""
+
+
+class _Losses:
+    """Losses of one kind with nothing done in between."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.resume_at = -math.inf
+        self.is_hopeless = False
+        self._began_at = 0.0
+
+    def count(self, *, now: float) -> None:
+        """Note one more, which asks for a longer pause; and whether it is one too many."""
+        if not self.number:
+            self._began_at = now
+        pause = min(_FIRST_PAUSE_SECONDS * 2**self.number, _LONGEST_PAUSE_SECONDS)
+        self.number += 1
+        self.resume_at = now + pause
+        is_long = now - self._began_at >= GIVE_UP_SECONDS
+        self.is_hopeless = self.number >= _MOST_IN_A_ROW and is_long
+
+    def end(self) -> None:
+        """Note that something was done."""
+        self.number = 0
+        self.resume_at = -math.inf
 
 
 class Staff:
@@ -33,8 +67,8 @@ class Staff:
         self._pool = pool
         self._clock = clock
         self._max_workers = max_workers
-        self._lost_at_start = 0
-        self._pools_lost = 0
+        self._at_start = _Losses()
+        self._of_pools = _Losses()
         self._last_reason = ""
         self._inherited: defaultdict[Resources, list[Streak]] = defaultdict(list)
         self._too_large: set[Resources] = set()
@@ -52,12 +86,12 @@ class Staff:
 
     def arrived(self, worker: str, machine: str) -> None:
         """Note that a hired worker is up."""
-        self._lost_at_start = 0
+        self._at_start.end()
         self.seats[worker].machine = machine
 
     def got_on(self) -> None:
         """Note that a trial was brought further: the workers last long enough for that."""
-        self._pools_lost = 0
+        self._of_pools.end()
 
     # --- who goes
 
@@ -65,7 +99,7 @@ class Staff:
         """Forget a worker that is gone; give its seat."""
         seat = self.seats.pop(worker)
         if seat.machine is None:
-            self._lost_at_start += 1
+            self._at_start.count(now=self._clock())
             self._last_reason = reason
         return seat
 
@@ -89,7 +123,7 @@ class Staff:
     def disband(self, reason: str) -> Collection[Seat]:
         """Forget all workers, because what ran them is gone; give their seats."""
         seats, self.seats = self.seats, {}
-        self._pools_lost += 1
+        self._of_pools.count(now=self._clock())
         self._last_reason = reason
         return seats.values()
 
@@ -97,18 +131,18 @@ class Staff:
         """Do nothing while hiring makes sense.
 
         Raises:
-            WorkersDoNotLastError: Worker after worker was lost before its first pack, or the
-                cluster died again and again and no trial got further.
+            WorkersDoNotLastError: For long, worker after worker was lost before its first pack,
+                or the cluster died again and again and no trial got further.
         """
-        if self._lost_at_start >= _MOST_LOST_AT_START:
+        if self._at_start.is_hopeless:
             raise WorkersDoNotLastError(
-                f"{self._lost_at_start} workers in a row were lost while starting: "
+                f"{self._at_start.number} workers in a row were lost while starting: "
                 f"{self._last_reason}"
             )
-        if self._pools_lost >= _MOST_POOLS_LOST:
+        if self._of_pools.is_hopeless:
             raise WorkersDoNotLastError(
-                f"the workers' cluster died {self._pools_lost} times and no trial got further in "
-                f"between: {self._last_reason}"
+                f"the workers' cluster died {self._of_pools.number} times and no trial got "
+                f"further in between: {self._last_reason}"
             )
 
     def bench_suspects(self) -> list[tuple[str, Seat]]:
@@ -126,8 +160,11 @@ class Staff:
     def hire(self, resources: Resources, *, waiting: Mapping[Resources, int]) -> bool:
         """Hire for what waits for that size, sending idle workers of other sizes home.
 
-        True where too few can be had and that is because others take the room.
+        True where too few can be had and that is because others take the room. Nobody is hired
+        during the pause after a loss.
         """
+        if self._clock() < max(self._at_start.resume_at, self._of_pools.resume_at):
+            return False
         free = sum(
             seat.resources == resources and not seat.busy and seat.benched_at is None
             for seat in self.seats.values()

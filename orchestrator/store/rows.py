@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from experiments.records import Failure, Objective
+from experiments.events import Failure
+from experiments.records import Objective
 from experiments.states import TERMINAL_STATES, ExperimentState, IncidentKind, TrialState
 
 OPEN_STATES: Final = tuple(state for state in TrialState if state not in TERMINAL_STATES)

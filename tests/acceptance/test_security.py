@@ -19,8 +19,9 @@ import pytest
 from rich.console import Console
 
 from dashboards.progress import ProgressLog, ProgressView
+from experiments.events import CheckpointSaved, Failure
 from experiments.language.printable import printable
-from experiments.records import CheckpointSaved, Failure, InitConfig, TrialConfig
+from experiments.records import InitConfig, TrialConfig
 from experiments.states import FailureKind, IncidentKind
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue

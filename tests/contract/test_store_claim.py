@@ -2,11 +2,14 @@
 
 import re
 import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text, update
+from sqlalchemy import Engine, event, insert, select, text, update
 
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint
 from experiments.states import TrialState
@@ -16,7 +19,7 @@ from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import reading, writing
-from orchestrator.store.tables import trial
+from orchestrator.store.tables import checkpoint, experiment, trial
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -29,6 +32,7 @@ from tests.samples import (
     claim_one,
     epoch_saved,
     saved,
+    some_trials,
     submit,
     success_of,
 )
@@ -335,15 +339,9 @@ def test_claiming_reads_the_index_of_queued_trials_and_none_that_have_ended(
         ended = update(trial).where(trial.c.number <= 900).values(state=TrialState.FAILED)
         connection.execute(ended)
         connection.execute(text("ANALYZE"))
-    said: list[tuple[str, Any]] = []
-
-    def listen(_: Any, __: Any, sql: str, args: Any, *___: Any) -> None:
-        said.append((sql, args))
-
-    event.listen(engine, "before_cursor_execute", listen)
-    queue.demand()
-    claim_one(queue)
-    event.remove(engine, "before_cursor_execute", listen)
+    with statements_of(engine) as said:
+        queue.demand()
+        claim_one(queue)
     looking = [(sql, args) for sql, args in said if "is_paused" in sql and sql[:6] == "SELECT"]
 
     assert len(looking) == 3  # the demand, who is in line, and who is next
@@ -351,6 +349,53 @@ def test_claiming_reads_the_index_of_queued_trials_and_none_that_have_ended(
         plan = plan_of(engine, sql, args)
         assert "ix_trial_queued" in plan, plan
         assert not re.search(r"Seq Scan on trial|SCAN trial|experiment_id_number", plan), plan
+
+
+def test_known_results_and_their_checkpoints_are_looked_up_by_their_keys(
+    engine: Engine, queue: Queue
+) -> None:
+    submit(queue, 1000, an_experiment(keep=("best", "last")))
+    ids = [f"exp1-{number:04d}" for number in range(1, 1001)]
+    best = {"kind": "best", "fence": 1, "epoch": 1, "step": 1, "path": "best.pt"}
+    about = {"sha256": "a" * 64, "num_bytes": 1, "created_at": 0.0}
+    with writing(engine) as connection:
+        connection.execute(update(trial).values(state=TrialState.SUCCEEDED))
+        rows = [{"trial_id": trial_id, **best, **about} for trial_id in ids]
+        connection.execute(insert(checkpoint), rows)
+        (asked,) = connection.execute(select(experiment)).mappings()
+        others = [{**asked, "id": f"other{number}"} for number in range(500)]
+        connection.execute(insert(experiment), others)
+    for name, keep in [("exp2", ("last",)), ("exp3", ("best",))]:
+        same = [replace(each, content_key="exp1-key-0") for each in some_trials(1, of=name)]
+        queue.submit(an_experiment(name, execution=Execution(reuse=False), keep=keep), same)
+    with writing(engine) as connection:
+        connection.execute(update(trial).values(shared_key=trial.c.content_key))
+        connection.execute(text("ANALYZE"))
+    with statements_of(engine) as said:
+        queue.demand()
+        claim_one(queue)
+        assert queue.reuse_known() == 1
+    looking = [(sql, args) for sql, args in said if "source.content_key" in sql]
+
+    assert len(looking) == 6  # the three above; who may take a result, which are those, and whose
+    for sql, args in looking:
+        plan = plan_of(engine, sql, args)
+        assert "ix_trial_content_key_state" in plan, plan
+        scans = r"Seq Scan on (trial|checkpoint|experiment asking)|SCAN (source|checkpoint|asking)"
+        assert not re.search(scans, plan), plan
+
+
+@contextmanager
+def statements_of(engine: Engine) -> Generator[list[tuple[str, Any]]]:
+    """Give the list of what is executed meanwhile, each with its values."""
+    said: list[tuple[str, Any]] = []
+
+    def listen(_: Any, __: Any, sql: str, args: Any, *___: Any) -> None:
+        said.append((sql, args))
+
+    event.listen(engine, "before_cursor_execute", listen)
+    yield said
+    event.remove(engine, "before_cursor_execute", listen)
 
 
 def plan_of(engine: Engine, sql: str, args: Any) -> str:

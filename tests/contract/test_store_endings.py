@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, update
 
-from experiments.records import CheckpointPolicy, Execution, Failure, Objective, TrialSucceeded
+from experiments.events import Failure, TrialSucceeded
+from experiments.records import CheckpointPolicy, Execution, Objective
 from experiments.states import FailureKind, TrialState
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease

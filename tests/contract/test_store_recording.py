@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, select
 
-from experiments.records import MetricPoint, PointsMeasured, TrialBegun, TrialNoted
+from experiments.events import MetricPoint, PointsMeasured, TrialBegun, TrialNoted
 from experiments.states import IncidentKind
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease

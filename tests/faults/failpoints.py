@@ -24,8 +24,8 @@ from typing import Any, Final
 import torch
 from sqlalchemy import create_engine, make_url
 
+from experiments.events import Event
 from experiments.planning.plan import Plan, make_plan
-from experiments.records import Event
 from experiments.spec import read_spec
 from experiments.states import AttemptState, TrialState
 from orchestrator.cleaning import remove_unrecorded

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from experiments.records import Assignment, Event, Resources, TrialFailed
+from experiments.events import Event, TrialFailed
+from experiments.records import Assignment, Resources
 from orchestrator.pools.pool import Message, PackDone, Reported, WorkerReady
 from workers.failures import failure_of
 from workers.staging import stage

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine, delete
 
 from experiments.errors import StoreUnavailableError
-from experiments.records import Execution, TrialBegun, TrialNoted
+from experiments.events import TrialBegun, TrialNoted
+from experiments.records import Execution
 from experiments.states import IncidentKind, TrialState
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease

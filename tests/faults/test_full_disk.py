@@ -13,17 +13,15 @@ from sqlalchemy import Engine
 
 from experiments.data.datasets import facts
 from experiments.errors import StoreUnavailableError
-from experiments.records import (
-    Assignment,
-    CheckpointPolicy,
+from experiments.events import (
     CheckpointSaved,
-    DataConfig,
     Event,
     MetricPoint,
     PointsMeasured,
     TrialNoted,
     TrialSucceeded,
 )
+from experiments.records import Assignment, CheckpointPolicy, DataConfig
 from experiments.states import IncidentKind, TrialState
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue

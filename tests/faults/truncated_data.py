@@ -15,7 +15,7 @@ from typing import Final
 
 import torch
 
-from experiments.records import Event, PointsMeasured
+from experiments.events import Event, PointsMeasured
 from orchestrator.measurements.results import Results
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store

@@ -48,7 +48,7 @@ class _Installation:
             raise NotFoundError(f"{name!r} is neither an experiment nor a trial")
         return TRAINED
 
-    def finished(self, keys: Collection[str]) -> set[str]:
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:  # noqa: ARG002
         return set(keys)
 
     def is_submitted(self, experiment_id: str) -> bool:

@@ -16,15 +16,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Double, Engine, literal
 
-from experiments.records import (
-    Failure,
-    MetricPoint,
-    PointsMeasured,
-    Resources,
-    Trial,
-    TrialBegun,
-    TrialSucceeded,
-)
+from experiments.events import Failure, MetricPoint, PointsMeasured, TrialBegun, TrialSucceeded
+from experiments.records import CheckpointPolicy, Resources, Trial
 from experiments.states import FailureKind
 from orchestrator.mirroring import mlflow_mirror
 from orchestrator.mirroring.mirror import Mirror
@@ -331,7 +324,12 @@ def test_trial_that_took_a_known_result_has_a_run_with_the_curve_and_the_model_o
 ) -> None:
     store.submit({"a": {"lr": 0.1}})
     source = store.succeed(checkpoint=True)
-    other = replace(store.experiment(), id="other", name=f"{store.name} again")
+    other = replace(
+        store.experiment(),
+        id="other",
+        name=f"{store.name} again",
+        checkpoints=CheckpointPolicy(keep=("best",)),
+    )
     known = store.results.trial(source)
     trial = Trial(
         id="other-1",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from experiments.architectures.architecture import Architecture
-from experiments.records import Assignment, Resources, TrialConfig, TrialSucceeded
+from experiments.events import TrialSucceeded
+from experiments.records import Assignment, Resources, TrialConfig
 from orchestrator.pools.pool import PackDone, PoolLost, Reported, WorkerLost, WorkerReady
 from orchestrator.pools.pool_process import PoolProcess
 from orchestrator.pools.reaper import MARK, marked
@@ -89,7 +90,7 @@ def test_worker_that_takes_all_memory_is_ended_and_that_is_said(
     hog = Architecture.from_data({"name": "hog", "input_shape": [1, 8, 8], "layers": huge})
 
     pool.start(worker, [Assignment("a", 1, digits_config(architecture=hog, epochs=1000))])
-    (lost,) = hear(pool, until=WorkerLost)
+    lost = hear(pool, until=WorkerLost)[-1]
 
     assert isinstance(lost, WorkerLost)
     assert lost.worker == worker

@@ -12,17 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments.records import (
-    Assignment,
+from experiments.events import (
     CheckpointSaved,
-    DataConfig,
     PointsMeasured,
-    Resources,
-    TrialConfig,
     TrialFailed,
     TrialStopped,
     TrialSucceeded,
 )
+from experiments.records import Assignment, DataConfig, Resources, TrialConfig
 from experiments.states import FailureKind
 from orchestrator.machine import fingerprint
 from orchestrator.pools.pool import (

@@ -4,7 +4,6 @@ import click
 
 from experiments.errors import NotFoundError
 from experiments.language.printable import printable
-from experiments.states import TrialState
 from trainyard.command.output import count, json_option, print_json, say
 
 _what_argument = click.argument("what", metavar="EXPERIMENT|TRIAL")
@@ -77,11 +76,8 @@ def retry(what: str, failed: bool, as_json: bool) -> None:
     """Queue again what failed or was cancelled, with a fresh number of attempts."""
     from trainyard.workplace import Workplace
 
-    states = [TrialState.FAILED, TrialState.QUARANTINED]
-    if not failed:
-        states.append(TrialState.CANCELLED)
     with Workplace() as workplace:
-        num = workplace.retry(what, states=states)
+        num = workplace.retry(what, failed_only=failed)
     if not num and not workplace.is_in_doubt:
         how = "failed" if failed else "failed or was cancelled"
         raise NotFoundError(f"{what}: no trial of it {how}; `trainyard status` counts them")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dashboards.frames import curves_frame, metric_names, trials_frame
-from experiments.records import TrialSucceeded
+from experiments.events import TrialSucceeded
 from experiments.tasks import TASKS
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue

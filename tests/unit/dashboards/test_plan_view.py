@@ -39,7 +39,7 @@ class Finished:
         data = {"name": name, "input_shape": [1, 8, 8], "layers": [*layers, {"linear": 4}]}
         return SourceNetwork("abcd-0007", Architecture.from_data(data), "a" * 64, "best.pt")
 
-    def finished(self, keys: Collection[str]) -> set[str]:
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:  # noqa: ARG002
         return set(sorted(keys)[: self._num_known])
 
     def is_submitted(self, experiment_id: str) -> bool:

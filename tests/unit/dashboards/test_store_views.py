@@ -17,8 +17,9 @@ from dashboards.incident_view import incident_lines
 from dashboards.pace import pace
 from dashboards.progress import ProgressLog, ProgressView, progress_text
 from dashboards.store_views import leaderboard_view, status_view, trials_table
+from experiments.events import Failure, TrialSucceeded
 from experiments.leaderboard import Outcome, rank
-from experiments.records import Execution, Failure, Objective, TrialSucceeded
+from experiments.records import Execution, Objective
 from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import natural_goal
 from orchestrator.instance import own_process
@@ -30,6 +31,7 @@ from tests.samples import (
     SettableClock,
     an_experiment,
     claim_one,
+    learn_one,
     some_trials,
     submit,
     success_of,
@@ -72,8 +74,7 @@ def test_status_counts_every_state_and_says_why_an_experiment_paused(store: Stor
 
 def test_status_counts_what_was_reused_and_what_waits_for_a_person(store: Store) -> None:
     submit(store.queue, 1)
-    lease = claim_one(store.queue).lease
-    store.queue.succeed(lease, success_of(lease.trial_id))
+    learn_one(store.queue, store.results)
     again = [replace(trial, content_key="exp1-key-0") for trial in some_trials(1, of="exp2")]
     others = [replace(trial, number=trial.number + 1) for trial in some_trials(3, of="exp2")[1:]]
     store.queue.submit(an_experiment("exp2", name="wide"), [*again, *others])
@@ -282,8 +283,7 @@ def test_known_results_are_no_work_done(store: Store, capsys: pytest.CaptureFixt
         store.queue.submit(an_experiment(name), trials)
 
     submit_some(1, "one")
-    lease = claim_one(store.queue).lease
-    store.queue.succeed(lease, success_of(lease.trial_id))
+    learn_one(store.queue, store.results)
 
     submit_some(1, "all-known")
     (overview,) = store.results.overviews(["all-known"])

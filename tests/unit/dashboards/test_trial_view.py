@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from dashboards.trial_view import trial_view
-from experiments.records import InitConfig, Trial, TrialBegun
+from experiments.events import TrialBegun
+from experiments.records import InitConfig, Trial
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store

@@ -10,11 +10,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from experiments.records import (
-    Assignment,
-    Event,
-    Resources,
-)
+from experiments.events import Event
+from experiments.records import Assignment, Resources
 from experiments.states import IncidentKind
 from orchestrator.measurements.results import Results
 from orchestrator.pools.pool import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.records import CheckpointSaved
+from experiments.events import CheckpointSaved
 from orchestrator.cleaning import (
     OLD_LOGS,
     UNFINISHED,

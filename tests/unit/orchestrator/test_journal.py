@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from experiments.errors import StoreError, StoreUnavailableError
-from experiments.records import Said
+from experiments.events import Said
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
 from orchestrator.scheduling.journal import (

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from experiments.architectures.architecture import Architecture
-from experiments.records import (
-    DataConfig,
-    Failure,
-    Objective,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrialConfig,
-)
+from experiments.events import Failure
+from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
 from experiments.states import FailureKind, TrialState
 from experiments.tasks import TASKS
 from orchestrator.mirroring.mlflow_records import Point, RunRecord, model_name, run_record

@@ -5,7 +5,8 @@ from typing import NoReturn
 
 import pytest
 
-from experiments.records import Assignment, Resources, TrialBegun, TrialFailed, TrialStopped
+from experiments.events import TrialBegun, TrialFailed, TrialStopped
+from experiments.records import Assignment, Resources
 from orchestrator.pools.pool import (
     HEARTBEAT_SECONDS,
     Heartbeat,

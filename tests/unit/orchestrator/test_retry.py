@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from experiments.records import Execution, Failure
+from experiments.events import Failure
+from experiments.records import Execution
 from experiments.states import FailureKind, TrialState
 from orchestrator.queueing.retry import GiveUp, Retry, charged, decide
 

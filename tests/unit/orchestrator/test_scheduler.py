@@ -1,23 +1,20 @@
 """The scheduler: who is hired, what is handed out, and what becomes of it."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from experiments.errors import StoreError
-from experiments.records import (
-    Execution,
-    Resources,
-    TrialFailed,
-    TrialStopped,
-)
+from experiments.events import TrialFailed, TrialStopped
+from experiments.records import Execution, Resources
 from experiments.states import TrialState
 from orchestrator.pools.pool import (
     PackDone,
 )
 from orchestrator.scheduling.scheduler import RENEW_SECONDS, TAKE_BACK_SECONDS
 from orchestrator.scheduling.seats import STAY_SECONDS
-from orchestrator.scheduling.staff import WorkersDoNotLastError
+from orchestrator.scheduling.staff import GIVE_UP_SECONDS, WorkersDoNotLastError
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -146,14 +143,25 @@ def test_a_trial_that_loses_its_worker_every_time_is_quarantined(yard: Yard) -> 
     assert yard.states() == ["quarantined"]
 
 
-def test_workers_that_never_start_are_given_up(yard: Yard) -> None:
+def test_workers_that_never_start_are_given_up_after_pauses_that_grow(yard: Yard) -> None:
     submit(yard.queue, 1)
-    for _ in range(3):
-        yard.turns(1)
-        yard.pool.inbox.clear()  # it never says that it is ready
-        yard.pool.dies(next(iter(yard.pool.hired)), "no libtorch")
-    with pytest.raises(WorkersDoNotLastError, match=r"3 workers in a row .* no libtorch"):
-        yard.turns(1)
+    hired_at = []
+
+    def lose_all_for(seconds: float) -> None:
+        while yard.seconds < seconds:
+            yard.turns(1)
+            yard.pool.inbox.clear()  # it never says that it is ready
+            for worker in tuple(yard.pool.hired):
+                hired_at.append(yard.seconds)
+                yard.pool.dies(worker, "no libtorch")
+            yard.seconds += 0.5
+
+    with pytest.raises(WorkersDoNotLastError, match=r"\d+ workers in a row .* no libtorch"):
+        lose_all_for(600)
+    pauses = [later - earlier for earlier, later in pairwise(hired_at)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 1.0
+    assert GIVE_UP_SECONDS <= hired_at[-1] <= GIVE_UP_SECONDS + 16.0
     yard.scheduler.shut_down(grace_seconds=1)
     assert yard.pool.closed
 
@@ -314,7 +322,7 @@ def test_a_success_is_tidied_up_after(yard: Yard) -> None:
 def test_a_result_that_is_known_by_now_is_used_instead_of_trained(yard: Yard) -> None:
     (same,) = (replace(each, content_key="exp1-key-0") for each in some_trials(1, of="exp2"))
     submit(yard.queue, 1)
-    yard.queue.submit(an_experiment("exp2"), [same])
+    yard.queue.submit(an_experiment("exp2", keep=()), [same])
     yard.turns(3)
     assert list(yard.pool.packs) == ["w1"]
     yard.pool.says("w1", success_of("exp1-0001", accuracy=0.75))

@@ -7,17 +7,13 @@ from typing import Any
 import pytest
 
 from experiments.errors import StoreError, StoreUnavailableError
-from experiments.records import (
-    Execution,
-    TrialFailed,
-    TrialNoted,
-    TrialStopped,
-)
+from experiments.events import TrialFailed, TrialNoted, TrialStopped
+from experiments.records import Execution
 from experiments.states import FailureKind, IncidentKind
 from orchestrator.scheduling import scheduler
 from orchestrator.scheduling.scheduler import TRUCE_SECONDS
 from orchestrator.scheduling.seats import SILENT_SECONDS, START_SECONDS
-from orchestrator.scheduling.staff import WorkersDoNotLastError
+from orchestrator.scheduling.staff import GIVE_UP_SECONDS, WorkersDoNotLastError
 from tests.samples import (
     ERROR,
     NOT_FINITE,
@@ -340,11 +336,15 @@ def test_workers_that_never_come_up_are_given_up_in_the_end(yard: Yard) -> None:
     yard.pool.hangs_at_start = True
     submit(yard.queue, 1)
     yard.turns(1)
-    for _ in range(3):
-        yard.seconds += START_SECONDS
-        yard.turns(1)
+
+    def wait_for_them(times: int) -> None:
+        for _ in range(times):
+            yard.seconds += START_SECONDS
+            yard.turns(1)
+            yard.goes_by(2)
+
     with pytest.raises(WorkersDoNotLastError, match="3 workers in a row were lost while starting"):
-        yard.turns(1)
+        wait_for_them(3)
     assert yard.pool.killed == ["w1", "w2", "w3"]
     assert len(yard.incidents(IncidentKind.WORKER_LOST)) == 3
 
@@ -374,6 +374,8 @@ def test_a_lost_cluster_is_nobodys_failure_and_is_started_again(yard: Yard) -> N
     yard.turns(2)
     yard.pool.is_lost()
     yard.turns(3)
+    assert not yard.pool.hired, "not at once: what killed it may be there yet"
+    yard.goes_by(4)
     assert set(yard.pool.hired) == {"w3", "w4"}
     assert yard.states() == ["leased", "leased"]
     assert attempts_of(yard.engine, "exp1-0001") == [(1, "expired"), (2, "running")]
@@ -383,13 +385,16 @@ def test_a_lost_cluster_is_nobodys_failure_and_is_started_again(yard: Yard) -> N
 
 def test_a_cluster_that_dies_again_and_again_is_given_up(yard: Yard) -> None:
     submit(yard.queue, 1)
-    for _ in range(2):
-        yard.turns(2)
-        yard.pool.is_lost()
-    yard.turns(2)
-    yard.pool.is_lost()
-    with pytest.raises(WorkersDoNotLastError, match=r"cluster died 3 times .* the raylet died"):
-        yard.turns(1)
+
+    def lose_it_for(seconds: float) -> None:
+        while yard.seconds < seconds:
+            yard.goes_by(4)
+            if yard.pool.hired:
+                yard.pool.is_lost()
+
+    with pytest.raises(WorkersDoNotLastError, match=r"cluster died \d+ times .* the raylet died"):
+        lose_it_for(600)
+    assert yard.seconds >= GIVE_UP_SECONDS
     assert yard.scheduler.shut_down(grace_seconds=1)
     assert yard.states() == ["queued"]
 
@@ -402,7 +407,7 @@ def test_a_cluster_that_dies_now_and_then_is_not_given_up(yard: Yard) -> None:
         yard.pool.says(worker, success_of(yard.trial(worker)))
         yard.turns(1)
         yard.pool.is_lost()
-    yard.turns(1)
+        yard.goes_by(GIVE_UP_SECONDS / 3)
     assert yard.states().count("succeeded") == 6
 
 

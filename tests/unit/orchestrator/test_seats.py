@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.records import CheckpointPolicy, Failure, Resources
+from experiments.events import Failure
+from experiments.records import CheckpointPolicy, Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease

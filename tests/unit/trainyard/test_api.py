@@ -7,9 +7,10 @@ import trainyard as ty
 from experiments.errors import WaitTimeoutError
 from experiments.language.yaml_text import parse
 from experiments.states import ExperimentState
+from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store
-from tests.samples import claim_one, everything_in, success_of
+from tests.samples import everything_in, learn_one
 from trainyard.api import git_commit
 
 SPEC = "name: one\nparameters: {model: mlp, lr: 0.1}\nseeds: 2\n"
@@ -69,10 +70,8 @@ def test_a_changed_spec_of_the_same_name_is_another_experiment_and_the_name_mean
 def test_what_is_known_is_used_again_unless_it_is_asked_otherwise(home: Path) -> None:
     ty.submit(SPEC)
     engine = open_store(f"sqlite:///{home / 'trainyard.db'}", create=False)
-    queue = Queue(engine)
     for _ in range(2):
-        lease = claim_one(queue).lease
-        queue.succeed(lease, success_of(lease.trial_id, 0.75))
+        learn_one(Queue(engine), Results(engine), 0.75)
     wider = SPEC.replace("one", "two").replace("seeds: 2", "seeds: 3")
     assert (ty.plan(wider).num_reused, ty.plan(wider, reuse=False).num_reused) == (2, 0)
     anew = ty.submit(wider, reuse=False)

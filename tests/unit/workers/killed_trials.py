@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import torch
 
-from experiments.records import Assignment, Event
+from experiments.events import Event
+from experiments.records import Assignment
 from tests.unit.workers.trial_record import TrialRecord
 from workers.curve import Curve
 from workers.staging import stage

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.records import MetricPoint
+from experiments.events import MetricPoint
 from workers.curve import MAX_BATCH_POINTS, Curve
 
 

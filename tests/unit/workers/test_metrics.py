@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn import metrics
 
-from experiments.records import MAX_CONFUSION_CLASSES
+from experiments.events import MAX_CONFUSION_CLASSES
 from experiments.tasks import METRICS, TASKS
 from workers.metrics import BinaryTally, ClassTally, ImageTally, Tally, ValueTally
 

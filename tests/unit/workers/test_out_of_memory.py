@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from experiments.records import Assignment, TrialConfig, TrialFailed, TrialSucceeded
+from experiments.events import TrialFailed, TrialSucceeded
+from experiments.records import Assignment, TrialConfig
 from experiments.states import FailureKind
 from tests.unit.workers.killed_trials import PROCESSES, Speaker
 from workers.datasets.staged import StagedData

@@ -10,20 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.events import CheckpointSaved, Event, TrialBegun, TrialStopped, TrialSucceeded
 from experiments.records import (
     AugmentationConfig,
     CheckpointPolicy,
-    CheckpointSaved,
     DataConfig,
-    Event,
     InitConfig,
     OptimizerConfig,
     ResumePoint,
     ScheduleConfig,
-    TrialBegun,
     TrialConfig,
-    TrialStopped,
-    TrialSucceeded,
 )
 from experiments.states import IncidentKind
 from tests.unit.workers.trial_record import TrialRecord

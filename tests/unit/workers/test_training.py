@@ -10,21 +10,23 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.records import (
-    Assignment,
-    CheckpointPolicy,
+from experiments.events import (
     CheckpointSaved,
-    DataConfig,
     Event,
     MetricPoint,
-    OptimizerConfig,
     PointsMeasured,
     TrialBegun,
-    TrialConfig,
     TrialFailed,
     TrialNoted,
     TrialStopped,
     TrialSucceeded,
+)
+from experiments.records import (
+    Assignment,
+    CheckpointPolicy,
+    DataConfig,
+    OptimizerConfig,
+    TrialConfig,
 )
 from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import TASKS

@@ -1,17 +1,15 @@
 """What a store would keep of one trial, over all attempts at it."""
 
-from experiments.records import (
-    Assignment,
+from experiments.events import (
     CheckpointSaved,
     Event,
     MetricPoint,
     PointsMeasured,
-    ResumePoint,
     TrialBegun,
-    TrialConfig,
     TrialNoted,
     TrialSucceeded,
 )
+from experiments.records import Assignment, ResumePoint, TrialConfig
 
 
 class TrialRecord:
