@@ -20,7 +20,7 @@ from experiments.language.printable import printable
 from orchestrator.mirroring.mlflow_records import ModelRecord, Records, RunRecord
 from orchestrator.mirroring.private_log import without
 from orchestrator.queueing.outbox import MODEL, Entry, Outbox
-from orchestrator.store.database import reading
+from orchestrator.store.database import translated
 
 STUCK_SECONDS: Final = 5.0
 """After so long without telling anything, although there is something to tell, it is stuck."""
@@ -231,9 +231,11 @@ def _alone(engine: Engine) -> Generator[bool]:
     if engine.dialect.name != "postgresql":
         yield True  # one orchestrator at a time, whose mirror ends with it
         return
-    with reading(engine) as connection:
+    # No snapshot may be held for as long as this, or dead rows could not be vacuumed: so it is not
+    # `reading`, and the lock's own SELECT, which keeps one until the next statement, comes first.
+    with translated(engine), engine.connect() as connection:
+        is_alone = connection.scalar(select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK)))
         connection.exec_driver_sql(
             f"SET LOCAL idle_in_transaction_session_timeout = {_MOST_IDLE_MILLISECONDS}"
         )
-        lock = select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))
-        yield bool(connection.scalar(lock))
+        yield bool(is_alone)

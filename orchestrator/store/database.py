@@ -150,7 +150,12 @@ def writing(engine: Engine) -> Generator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Generator[Connection]:
-    """Give a connection that only reads, and therefore never waits for a writer."""
+    """Give a connection that only reads, and therefore never waits for a writer.
+
+    All statements see the store as it was at the first of them: on PostgreSQL by "repeatable
+    read", on SQLite by a transaction that is deferred, beside the write-ahead log. A write is
+    refused by PostgreSQL; SQLite undoes it at the end of the block.
+    """
     with translated(engine), engine.connect() as connection:
         yield connection.execution_options(**{sqlite_file.READS_ONLY: True})
 

@@ -43,7 +43,7 @@ def connect(url: str) -> Engine:
             url, json_serializer=dumps, pool_pre_ping=True, connect_args=_POSTGRESQL_ARGUMENTS
         )
         event.listen(engine, "connect", _compile_nothing)
-        event.listen(engine, "begin", _end_when_idle)
+        event.listen(engine, "begin", _on_begin)
         return engine
     except (exc.ArgumentError, ModuleNotFoundError, ValueError) as error:
         raise StoreError(
@@ -58,9 +58,12 @@ def _compile_nothing(connection: Any, _record: object) -> None:
     connection.commit()
 
 
-def _end_when_idle(connection: Connection) -> None:
-    # A frozen process must not hold the rows that it has locked away from all others.
-    if not connection.get_execution_options().get(READS_ONLY, False):
+def _on_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(READS_ONLY, False):
+        # Each statement would see the store at another moment.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    else:
+        # A frozen process must not hold the rows that it has locked away from all others.
         connection.exec_driver_sql(
             f"SET LOCAL idle_in_transaction_session_timeout = {_MOST_IDLE_MILLISECONDS}"
         )

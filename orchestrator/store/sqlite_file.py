@@ -20,7 +20,7 @@ from experiments.errors import StoreError, StoreUnavailableError
 
 BUSY_TIMEOUT_SECONDS: Final = 30.0
 READS_ONLY: Final = "trainyard_reads_only"
-"""The execution option of a connection that will not write."""
+"""The execution option of a connection that will not write; to be set before it is used."""
 
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
     {

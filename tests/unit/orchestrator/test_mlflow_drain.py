@@ -1,11 +1,11 @@
 """When MLflow is told what, with a tracking server of plain Python that fails as a test says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from experiments.errors import StoreUnavailableError
 from orchestrator.mirroring.mlflow_drain import (
@@ -304,3 +304,32 @@ def test_a_turn_ends_so_that_its_lock_does_not_grow_old(
     place.drain.turn()
     place.drain.turn()
     assert not place.errors()
+
+
+@pytest.mark.postgres
+def test_of_two_mirrors_one_tells_and_keeps_nothing_from_being_vacuumed(
+    new_postgres_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_store(new_postgres_url(), create=True)
+    place = Place(engine)
+    other, write_run = place.anew(), place.tracker.write_run
+    told_by_other: list[int] = []
+    snapshots: list[str | None] = []
+    held = text(
+        "SELECT backend_xmin FROM pg_stat_activity "
+        "WHERE datname = current_database() AND state = 'idle in transaction'"
+    )
+
+    def look(record: str) -> None:
+        told_by_other.append(other.turn())
+        with reading(engine) as connection:
+            snapshots.extend(connection.scalars(held))
+        write_run(record)
+
+    monkeypatch.setattr(place.tracker, "write_run", look)
+    place.add("one")
+
+    assert (place.drain.turn(), other.turn()) == (1, 0)
+    assert told_by_other == [0]
+    assert snapshots == [None]  # of the transaction that holds the lock
+    engine.dispose()
