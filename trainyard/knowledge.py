@@ -77,9 +77,9 @@ class Installation:
             raise NotFoundError(message) from error
         return patiently(lambda: known.source(name))
 
-    def finished(self, keys: Collection[str]) -> set[str]:
-        """Give those of the content keys under which a trial has succeeded."""
-        return self._ask(lambda known: known.finished(keys), set())
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:
+        """Give those of the content keys whose result is there, with the checkpoints to `keep`."""
+        return self._ask(lambda known: known.finished(keys, keep=keep), set())
 
     def is_submitted(self, experiment_id: str) -> bool:
         """Say whether the very experiment is in the store."""

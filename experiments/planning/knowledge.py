@@ -34,8 +34,8 @@ class Knowledge(Protocol):
             NotFoundError: There is none, or it has no weights; the message says which.
         """
 
-    def finished(self, keys: Collection[str]) -> set[str]:
-        """Give those of the content keys under which a trial has succeeded."""
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:
+        """Give those of the content keys whose result is there, with the checkpoints to `keep`."""
 
     def is_submitted(self, experiment_id: str) -> bool:
         """Say whether the very experiment is in the store."""
@@ -66,7 +66,7 @@ class _Nothing:
     def source(self, name: str) -> "SourceNetwork":
         raise NotFoundError(f"no store to look for {name!r} in")
 
-    def finished(self, keys: Collection[str]) -> set[str]:  # noqa: ARG002 - the protocol's
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:  # noqa: ARG002
         return set()
 
     def is_submitted(self, experiment_id: str) -> bool:  # noqa: ARG002 - the protocol's

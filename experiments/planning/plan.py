@@ -32,8 +32,9 @@ class Plan:
     Attributes:
         architectures: One network for each model, by name.
         num_merged: Variants left out because they were equal to others.
-        num_known: Trials of which the store has a result already, under their content key.
-            They take it (`num_reused`), unless the spec says `execution.reuse: false`.
+        num_known: Trials of which the store has a result already, under their content key,
+            with the checkpoints that are kept. They take it (`num_reused`), unless the spec
+            says `execution.reuse: false`.
         is_submitted: Whether this very experiment is in the store already.
         num_train: The examples of the training split, after `data.limit`.
         num_val: Those of the validation split.
@@ -92,7 +93,8 @@ def make_plan(
     )
     trials = planner.trials(expansion.variants)
     faults.raise_any()
-    known = knowledge.finished({trial.content_key for trial in trials})
+    keys = {trial.content_key for trial in trials}
+    known = knowledge.finished(keys, keep=spec.checkpoints.keep)
     is_reused = known if spec.execution.reuse else frozenset[str]()
     to_train = tuple(trial for trial in trials if trial.content_key not in is_reused)
     cost = _estimate(spec, to_train, capacity, knowledge)

@@ -4,13 +4,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, true
 
 from experiments.architectures.transfer import SourceNetwork
 from experiments.errors import NotFoundError
 from experiments.planning.cost import CostSample, Work
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
+from orchestrator.queueing.reuse import may_give
 from orchestrator.store.database import reading
 from orchestrator.store.rows import CheckpointRow, ExperimentRow, TrialRow
 from orchestrator.store.tables import experiment, trial
@@ -25,17 +26,17 @@ class Known:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def finished(self, keys: Collection[str]) -> set[str]:
-        """Give those of the content keys under which a trial has succeeded.
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:
+        """Give those of the content keys whose result is there, with the checkpoints to `keep`.
 
-        Whatever its experiment: these are the results that a submission takes.
+        Whatever the experiment: these are the results that a submission takes.
         """
+        is_source = may_give(trial, {kind: true() for kind in keep})
         wanted, found = sorted(keys), set[str]()
         with reading(self._engine) as connection:
             for start in range(0, len(wanted), _KEYS_AT_ONCE):
                 some = trial.c.content_key.in_(wanted[start : start + _KEYS_AT_ONCE])
-                done = trial.c.state == TrialState.SUCCEEDED
-                found.update(connection.scalars(select(trial.c.content_key).where(some, done)))
+                found.update(connection.scalars(select(trial.c.content_key).where(some, is_source)))
         return found
 
     def is_submitted(self, experiment_id: str) -> bool:

@@ -3,16 +3,18 @@
 A content key is the hash of all that decides a trial's numbers (`content_keys.py`); a trial
 that may take a known result has it as its shared key, too. What is compared is copied. The
 rest (curve, confusion counts, checkpoints) stays with the source, the trial that was trained,
-and is read through the link.
+and is read through the link. So the source must have the checkpoints that the taker keeps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
+    and_,
     delete,
     false,
     func,
@@ -25,8 +27,9 @@ from sqlalchemy import (
 from experiments.states import TRANSITIONS, TrialState
 from orchestrator.queueing.endings import Ended, announce, chunks
 from orchestrator.queueing.leases import lock_trials
-from orchestrator.store.tables import IS_QUEUED, checkpoint, metric, trial
+from orchestrator.store.tables import IS_QUEUED, checkpoint, experiment, metric, trial
 
+_KINDS: Final = ("best", "last")  # of checkpoints
 _COPIED: Final = (
     "metrics",
     "objective_value",
@@ -37,29 +40,57 @@ _COPIED: Final = (
 )
 
 
-def is_found(query: Select[Any]) -> ColumnElement[bool]:
-    """Say, as an SQL expression, whether a query that looks at other trials finds one.
+def is_found(query: Select[Any], *, of: FromClause = trial) -> ColumnElement[bool]:
+    """Say, as an SQL expression, whether a query finds a row that goes with one of the table `of`.
 
-    Written so that PostgreSQL looks for each trial by itself, and expects to be lucky. An EXISTS
-    it would turn into a join that reads all of them.
+    Written so that PostgreSQL looks for each of these by itself, and expects to be lucky. An
+    EXISTS it would turn into a join, or a table in memory, that reads all of them.
     """
-    one = query.with_only_columns(true()).limit(1).correlate(trial).scalar_subquery()
+    one = query.with_only_columns(true()).limit(1).correlate(of).scalar_subquery()
     return func.coalesce(one, false())
+
+
+def may_give(source: FromClause, keeps: Mapping[str, ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Say, of the table `trial` or an alias of it, whether a row may give others its result.
+
+    It has succeeded by its own training, so that every link leads to a trial that was trained,
+    and has on record a checkpoint of every kind that the others keep: `keeps` says of a kind
+    whether they do.
+    """
+    return and_(
+        source.c.state == literal_column("'succeeded'"),
+        source.c.reused_from.is_(None),
+        *(~is_kept | _has_on_record(source, kind) for kind, is_kept in keeps.items()),
+    )
+
+
+def _has_on_record(source: FromClause, kind: str) -> ColumnElement[bool]:
+    of_it = (checkpoint.c.trial_id == source.c.id) & (checkpoint.c.kind == kind)
+    return is_found(select(checkpoint).where(of_it), of=source)
+
+
+def _taker_keeps(kind: str) -> ColumnElement[bool]:
+    """Look up whether a trial's experiment keeps checkpoints of a kind.
+
+    A subquery and no join, so that it is asked only where a result of the same key was found.
+    """
+    asking = experiment.alias("asking")
+    keep = asking.c.checkpoints["keep"].as_string()
+    its_own = asking.c.id == trial.c.experiment_id
+    return select(keep.contains(f'"{kind}"')).where(its_own).correlate(trial).scalar_subquery()
 
 
 _source = trial.alias("source")
 _same_key = select(_source.c.id).where(
     _source.c.content_key == trial.c.shared_key,
-    _source.c.state == literal_column("'succeeded'"),
+    may_give(_source, {kind: _taker_keeps(kind) for kind in _KINDS}),
 )
 
 IS_KNOWN: Final = is_found(_same_key)
 """Whether a trial may take a result that is there."""
 
-# What was itself taken is no source, so that every link leads to a trial that was trained.
 _SOURCE_ID: Final = (
-    _same_key.where(_source.c.reused_from.is_(None))
-    .order_by(_source.c.finished_at, _source.c.id)
+    _same_key.order_by(_source.c.finished_at, _source.c.id)
     .limit(1)
     .correlate(trial)
     .scalar_subquery()

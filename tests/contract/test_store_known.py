@@ -56,8 +56,9 @@ def test_finished_keys_are_those_of_succeeded_trials(
     assert queue.fail(claim_one(queue).lease, replace(ERROR))
     keys = [f"exp1-key-{index}" for index in range(3)]
     many = [f"none-{index}" for index in range(2500)]
-    assert known.finished([*keys, *many]) == {keys[0]}
-    assert known.finished([]) == set()
+    assert known.finished([*keys, *many], keep=()) == {keys[0]}
+    assert known.finished([*keys, *many], keep=("last",)) == set()
+    assert known.finished([], keep=()) == set()
 
 
 def test_an_experiment_is_known_by_its_whole_id(queue: Queue, known: Known) -> None:
@@ -96,9 +97,10 @@ def test_results_that_were_reused_are_known_but_no_samples(
     submit(queue, 1)
     finish(queue, clock)
     (taker,) = some_trials(1, of="exp2")
-    queue.submit(an_experiment("exp2"), [replace(taker, content_key="exp1-key-0")])
+    exp2 = an_experiment("exp2", keep=())
+    assert queue.submit(exp2, [replace(taker, content_key="exp1-key-0")]).num_reused == 1
 
-    assert known.finished(["exp1-key-0"]) == {"exp1-key-0"}
+    assert known.finished(["exp1-key-0"], keep=()) == {"exp1-key-0"}
     assert len(known.samples(MACHINE)) == 1
 
 

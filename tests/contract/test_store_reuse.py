@@ -4,16 +4,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import Engine, text, update
 
 from experiments.records import Execution, Trial
 from experiments.states import TrialState
+from orchestrator.measurements.known import Known
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import reading, writing
 from orchestrator.store.tables import trial
 from tests.samples import (
+    ONE_CPU,
     SettableClock,
     an_experiment,
     an_orchestrator,
@@ -22,6 +25,7 @@ from tests.samples import (
     claim_one,
     epoch_saved,
     everything_in,
+    learn_one,
     points_of,
     some_trials,
     success_of,
@@ -35,9 +39,16 @@ def trials_like(num: int, *, of: str) -> list[Trial]:
     return [replace(each, content_key=f"key-{each.number}") for each in some_trials(num, of=of)]
 
 
-def submit(queue: Queue, num: int, name: str, execution: Execution | None = None) -> int:
-    done = queue.submit(an_experiment(name, execution=execution), trials_like(num, of=name))
-    return done.num_reused
+def submit(
+    queue: Queue,
+    num: int,
+    name: str,
+    execution: Execution | None = None,
+    *,
+    keep: tuple[str, ...] = (),
+) -> int:
+    experiment = an_experiment(name, execution=execution, keep=keep)
+    return queue.submit(experiment, trials_like(num, of=name)).num_reused
 
 
 def succeed_one(queue: Queue, accuracy: float = 0.9) -> str:
@@ -93,6 +104,76 @@ def test_of_two_sources_the_older_is_taken(
     assert results.trial("two-0001").reused_from == "zzz-0001"
 
 
+KEPT = [(), ("best",), ("last",), ("best", "last")]
+
+
+@pytest.mark.parametrize("there", KEPT)
+@pytest.mark.parametrize("wanted", KEPT)
+def test_result_is_taken_only_with_the_checkpoints_that_are_kept(
+    engine: Engine,
+    queue: Queue,
+    results: Results,
+    there: tuple[str, ...],
+    wanted: tuple[str, ...],
+) -> None:
+    submit(queue, 1, "one", keep=there)
+    learn_one(queue, results)
+    is_enough = set(wanted) <= set(there)
+
+    assert (Known(engine).finished(["key-1"], keep=wanted) == {"key-1"}) == is_enough
+    assert submit(queue, 1, "two", keep=wanted) == is_enough
+    assert queue.reuse_known() == 0
+
+    assert [each.lease.trial_id for each in claim(queue)] == ([] if is_enough else ["two-0001"])
+    assert results.trial("two-0001").reused_from == ("one-0001" if is_enough else None)
+    kinds = {row.kind for row in results.checkpoints("two-0001")}
+    assert kinds == (set(there) if is_enough else set())
+
+
+def test_source_without_the_checkpoints_is_passed_over_for_one_that_has_them(
+    queue: Queue, results: Results, clock: SettableClock
+) -> None:
+    submit(queue, 1, "one", keep=("last",))
+    learn_one(queue, results)
+    clock.seconds += 1
+    submit(queue, 1, "two", keep=("best", "last"))
+    learn_one(queue, results)
+
+    assert (
+        submit(queue, 1, "three", keep=("best",)) == submit(queue, 1, "four", keep=("last",)) == 1
+    )
+
+    assert results.trial("three-0001").reused_from == "two-0001"
+    assert results.trial("four-0001").reused_from == "one-0001"
+
+
+def test_trial_that_waits_for_another_is_trained_where_that_kept_too_little(
+    queue: Queue, clock: SettableClock
+) -> None:
+    submit(queue, 1, "one")
+    clock.seconds += 1
+    submit(queue, 1, "two", keep=("best",))
+    lease = claim_one(queue).lease
+    assert lease.trial_id == "one-0001"
+    assert claim(queue) == ()
+    queue.succeed(lease, success_of(lease.trial_id))
+
+    assert queue.reuse_known() == 0
+    assert queue.demand() == {ONE_CPU: 1}
+    assert claim_one(queue).lease.trial_id == "two-0001"
+
+
+def test_trial_that_kept_less_than_its_experiment_wants_gives_nothing(
+    queue: Queue, results: Results
+) -> None:
+    submit(queue, 1, "one", keep=("best",))
+    succeed_one(queue)  # there was no room for its checkpoints
+
+    assert submit(queue, 1, "two", keep=("best",)) == 0
+
+    assert learn_one(queue, results) == "two-0001"
+
+
 def test_reused_trials_are_told_to_mlflow_with_the_models_of_finished_variants(
     queue: Queue, outbox: Outbox
 ) -> None:
@@ -125,7 +206,7 @@ def test_submit_again_after_a_lost_answer_changes_nothing(engine: Engine, queue:
     submit(queue, 2, "two")
     before = everything_in(engine)
 
-    again = queue.submit(an_experiment("two"), trials_like(2, of="two"))
+    again = queue.submit(an_experiment("two", keep=()), trials_like(2, of="two"))
 
     assert (again.new, again.num_reused) == (False, 0)
     assert everything_in(engine) == before

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from experiments.records import (
+from experiments.events import (
     CheckpointSaved,
     Failure,
     MetricPoint,
@@ -83,8 +83,20 @@ class AttemptRules(RuleBasedStateMachine):
         return said[what]
 
     @precondition(lambda self: self.leases)
-    @rule(which=WHICH, desk=DESKS, twice=st.booleans(), epoch=st.integers(1, 4), fault=FAULTS)
-    def succeed(self, which: Which, desk: int, twice: bool, epoch: int, fault: Fault) -> None:
+    @rule(
+        which=WHICH,
+        desk=DESKS,
+        saves=st.booleans(),
+        twice=st.booleans(),
+        epoch=st.integers(1, 4),
+        fault=FAULTS,
+    )
+    def succeed(
+        self, which: Which, desk: int, saves: bool, twice: bool, epoch: int, fault: Fault
+    ) -> None:
+        """A trial ends well, and `saves` its selected epoch before, or has no room for that."""
+        if saves:
+            self.report(which, desk, "epoch", epoch, Fault.NONE)
         lease, queue = self._lease(which), self.yard.desks[desk].queue
         self.num_values += 1
         value = float(self.num_values)

@@ -256,9 +256,7 @@ class QueueMachine(AttemptRules):
         known = [
             trial
             for trial in self.model.trials.values()
-            if trial.state is TrialState.QUEUED
-            and trial.shares
-            and self.model.sources(trial.content_key)
+            if trial.state is TrialState.QUEUED and self.model.sources(trial)
         ]
         answer, sure = self.yard.ask(queue.reuse_known, fault)
         assert not sure or answer == len(known)
@@ -317,7 +315,7 @@ class QueueMachine(AttemptRules):
             for size in SIZES:
                 self.claim(0, size, 3, fault=Fault.NONE)
                 while self.model.leased():
-                    self.succeed(("valid", 0), 0, False, 1, fault=Fault.NONE)
+                    self.succeed(("valid", 0), 0, True, False, 1, fault=Fault.NONE)
             num_rounds += 1
             assert num_rounds <= 2 * len(self.model.trials) + 2, "trials wait for ever"
 

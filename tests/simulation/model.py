@@ -8,16 +8,8 @@ waits), the model takes over what the store chose, after checking that it might.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from experiments.records import (
-    CheckpointSaved,
-    Experiment,
-    PointsMeasured,
-    Resources,
-    ResumePoint,
-    Said,
-    Trial,
-    TrialBegun,
-)
+from experiments.events import CheckpointSaved, PointsMeasured, Said, TrialBegun
+from experiments.records import Experiment, Resources, ResumePoint, Trial
 from experiments.states import AttemptState, FailureKind, TrialState
 from orchestrator.queueing.leases import Lease
 from tests.simulation.model_records import ModelExperiment, ModelOrchestrator, ModelTrial
@@ -51,12 +43,17 @@ class Model:
     def leased(self) -> list[ModelTrial]:
         return [each for each in self.trials.values() if each.state is TrialState.LEASED]
 
-    def sources(self, content_key: str) -> set[str]:
-        """Give the trials whose own result may be given to others of that key."""
+    def sources(self, taker: ModelTrial) -> set[str]:
+        """Give the trials whose own result a trial may take: all that it keeps was kept there."""
+        keep = self.experiments[taker.experiment_id].checkpoints.keep
         return {
             each.id
             for each in self.trials.values()
-            if each.content_key == content_key and each.result is not None and not each.reused_from
+            if taker.shares
+            and each.content_key == taker.content_key
+            and each.result is not None
+            and not each.reused_from
+            and set(keep) <= {kind for kind, *_ in each.checkpoints}
         }
 
     def may_be_claimed(self, trial: ModelTrial, resources: Resources) -> bool:
@@ -68,22 +65,18 @@ class Model:
             and not experiment.paused_by
             and experiment.resources == resources
             and trial.available_from[0] <= self.now
-            and not self._is_shared_by_another(trial)
+            and not self._is_trained_now(trial)
+            and not self.sources(trial)
         )
 
     def must_be_claimed(self, trial: ModelTrial, resources: Resources) -> bool:
         """Say whether a claim that leaves the trial in the line would starve it."""
-        is_due = trial.available_from[1] <= self.now
-        is_known = trial.shares and bool(self.sources(trial.content_key))
-        return is_due and not is_known and self.may_be_claimed(trial, resources)
+        return trial.available_from[1] <= self.now and self.may_be_claimed(trial, resources)
 
-    def _is_shared_by_another(self, trial: ModelTrial) -> bool:
+    def _is_trained_now(self, trial: ModelTrial) -> bool:
+        """Say whether another one is leased that will share its result."""
         return trial.shares and any(
-            other.shares
-            and other.content_key == trial.content_key
-            and (other.state is TrialState.LEASED or other.result is not None)
-            for other in self.trials.values()
-            if other is not trial
+            other.shares and other.content_key == trial.content_key for other in self.leased()
         )
 
     def resume_points(self, trial: ModelTrial) -> list[tuple[int, int]]:
@@ -202,6 +195,7 @@ class Model:
 
     def reuse(self, trial: ModelTrial, source: str) -> None:
         """Give a trial another one's result; what it had measured itself goes."""
+        assert source in self.sources(trial), f"{trial.id}: {source} has not all that it keeps"
         trial.state = TrialState.SUCCEEDED
         trial.reused_from = source
         trial.result = self.trials[source].result
@@ -248,7 +242,7 @@ class Model:
             )
             for trial in trials
         ]
-        known = [trial for trial in new if trial.shares and self.sources(trial.content_key)]
+        known = [trial for trial in new if self.sources(trial)]
         self.trials |= {trial.id: trial for trial in new}
         for trial in known:
             self.reuse(trial, row_of(trial.id).reused_from)

@@ -1,7 +1,7 @@
 """The experiments that the simulation submits: few and small, and in each other's way.
 
-They share content keys (also with one that wants no known results), differ in priority and
-in the size of worker, and their budgets are soon used up.
+They share content keys (also with one that wants no known results) and keep other checkpoints
+each, differ in priority and in the size of worker, and their budgets are soon used up.
 """
 
 from dataclasses import replace
@@ -40,7 +40,15 @@ QUESTIONS: Final = (
     _question(
         "b", ["k2", "k3", "k4"], execution=Execution(retries=0, max_losses=2), keep=("last",)
     ),
-    _question("c", ["k1", "k4"], execution=Execution(reuse=False, max_failed_trials=1), keep=()),
-    _question("d", ["k5", "k1"], execution=Execution(priority=1, max_losses=0), keep=("best",)),
-    _question("e", ["k3", "k6"], execution=Execution(max_failed_trials=2), resources=TWO_CPUS),
+    _question(
+        "c", ["k1", "k4"], execution=Execution(reuse=False, max_failed_trials=1), keep=("best",)
+    ),
+    _question("d", ["k5", "k1"], execution=Execution(priority=1, max_losses=0)),
+    _question(
+        "e",
+        ["k3", "k1", "k6"],
+        execution=Execution(max_failed_trials=2),
+        keep=(),
+        resources=TWO_CPUS,
+    ),
 )

@@ -10,11 +10,12 @@ from sqlalchemy import insert
 
 import trainyard as ty
 from orchestrator.machine import fingerprint
+from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store, writing
 from orchestrator.store.tables import trial
-from tests.samples import claim_one, everything_in, success_of
+from tests.samples import everything_in, learn_one
 from trainyard.knowledge import Installation
 
 SPEC = "name: one\nparameters: {model: mlp, lr: [0.1, 0.2]}\nseeds: 2\n"
@@ -24,10 +25,9 @@ HERE = fingerprint(cpus=1, gpus=0.0)
 def work_off(home: Path, number: int) -> None:
     """Let trials of this machine succeed, as workers would."""
     engine = open_store(f"sqlite:///{home / 'trainyard.db'}", create=False)
-    queue = Queue(engine)
+    queue, results = Queue(engine), Results(engine)
     for _ in range(number):
-        lease = claim_one(queue).lease
-        queue.succeed(lease, success_of(lease.trial_id), machine=HERE)
+        learn_one(queue, results, machine=HERE)
     engine.dispose()
 
 
@@ -41,6 +41,14 @@ def test_a_plan_learns_from_finished_trials_and_counts_known_results(home: Path)
     assert other.estimate.seconds is not None
     assert other.estimate.base_memory_bytes is not None
     assert ty.plan(SPEC).is_submitted
+
+
+def test_a_plan_counts_only_results_with_the_checkpoints_that_it_keeps(home: Path) -> None:
+    asked, keeps_last = SPEC.replace("one", "two"), "checkpoints: {keep: [last]}\n"
+    ty.submit(SPEC + keeps_last)
+    work_off(home, 3)
+    assert ty.plan(asked + keeps_last).num_known == 3
+    assert (ty.plan(asked).num_known, ty.submit(asked).num_reused) == (0, 0)
 
 
 def test_a_plan_changes_nothing_in_the_store(home: Path) -> None:

@@ -306,20 +306,22 @@ class Knows:
         self,
         *,
         done: Collection[str] = (),
+        kept: Collection[str] = ("best", "last"),
         samples: Sequence[CostSample] = (),
         memory_bytes: int | None = None,
         source: SourceNetwork | None = None,
     ) -> None:
         self.memory_bytes = memory_bytes
-        self._done, self._samples, self._source = set(done), samples, source
+        self._done, self._kept = set(done), set(kept)
+        self._samples, self._source = samples, source
 
     def source(self, name: str) -> SourceNetwork:
         if self._source is None:
             raise NotFoundError(f"{name!r} is neither an experiment nor a trial")
         return self._source
 
-    def finished(self, keys: Collection[str]) -> set[str]:
-        return self._done & set(keys)
+    def finished(self, keys: Collection[str], *, keep: Collection[str]) -> set[str]:
+        return self._done & set(keys) if set(keep) <= self._kept else set()
 
     def is_submitted(self, experiment_id: str) -> bool:
         return experiment_id in self._done
@@ -339,6 +341,15 @@ def test_a_plan_counts_the_trials_that_have_a_result_already() -> None:
     again = plan(TWO, knowledge=Knows(done=[keys[0], keys[3], "another"]))
     assert (before.num_known, again.num_known, again.is_submitted) == (0, 2, False)
     assert plan(TWO, knowledge=Knows(done=[before.experiment.id])).is_submitted
+
+
+@pytest.mark.parametrize(("keep", "num_known"), [("[]", 4), ("[last]", 4), ("[best]", 0)])
+def test_a_plan_asks_for_results_with_the_checkpoints_that_are_kept(
+    keep: str, num_known: int
+) -> None:
+    keys = [trial.content_key for trial in plan(TWO).trials]
+    again = plan(f"{TWO}checkpoints: {{keep: {keep}}}\n", knowledge=Knows(done=keys, kept=["last"]))
+    assert (len(keys), again.num_known) == (4, num_known)
 
 
 def test_a_plan_shares_its_trials_among_the_workers_that_fit() -> None:
