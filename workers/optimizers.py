@@ -86,8 +86,8 @@ class Sgd:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
         pairs = zip(state["buffers"], self._weights, strict=True)
-        # `to` keeps the layout: the kernel runs over weights and buffers as they lie in memory.
-        self._buffers = [None if b is None else b.to(weight.device) for b, weight in pairs]
+        # The kernel runs over weights and buffers as they lie in memory, so both must lie alike.
+        self._buffers = [None if b is None else torch.empty_like(w).copy_(b) for b, w in pairs]
 
 
 class RmsProp:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 import pytest
 import torch
 from torch import nn
+from torch.nn import Parameter
 
 from experiments.descent import OPTIMIZERS
 from experiments.records import OptimizerConfig
-from workers.optimizers import build_optimizer
+from workers.optimizers import Sgd, build_optimizer
 
 CONFIGS = {
     "sgd": OptimizerConfig("sgd", 0.1, weight_decay=0.0, momentum=0.0),
@@ -140,3 +141,18 @@ def test_a_step_forgets_the_gradients(name: str) -> None:
     gradients(module, 0)
     optimizer.step(lr=0.1)
     assert [weight.grad for weight in module.parameters()] == [None] * 4
+
+
+def test_sgd_goes_on_from_buffers_that_lay_otherwise_in_memory() -> None:
+    """As a pack, or a GPU, leaves them; the kernel walks over memory, not over places."""
+    layouts = (torch.channels_last, torch.contiguous_format)
+    after = []
+    for layout in layouts:
+        weight = Parameter(torch.arange(72.0).view(2, 4, 3, 3).contiguous(memory_format=layouts[0]))
+        optimizer = Sgd([weight], momentum=0.9, weight_decay=0.0, nesterov=False)
+        buffer = torch.arange(72.0, 144.0).view(2, 4, 3, 3).contiguous(memory_format=layout)
+        optimizer.restore({"buffers": [buffer]})
+        weight.grad = torch.ones_like(weight)
+        optimizer.step(lr=0.1)
+        after.append(weight.detach().clone())
+    assert torch.equal(*after)
