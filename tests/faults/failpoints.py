@@ -28,7 +28,7 @@ from experiments.events import Event
 from experiments.planning.plan import Plan, make_plan
 from experiments.spec import read_spec
 from experiments.states import AttemptState, TrialState
-from orchestrator.cleaning import remove_unrecorded
+from orchestrator.cleaning import collect, remove_unrecorded
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.scheduling.scheduler import Scheduler
@@ -97,7 +97,10 @@ def planned(spec: str, settings: Settings) -> Plan:
 
 
 def die_at(n: int, plan: Plan, settings: Settings) -> Outcome:
-    """Do the job in a process that dies at its n-th point, then once more, to its end."""
+    """Do the job in a process that dies at its n-th point, then once more, to its end.
+
+    What is left of a trial whose success was the last thing written is for `trainyard gc`.
+    """
     died = _forked(plan, settings, failpoint=n) == -signal.SIGKILL
     if died:
         assert _forked(plan, settings) == 0, f"after dying at point {n} the job cannot be done"
@@ -106,6 +109,7 @@ def die_at(n: int, plan: Plan, settings: Settings) -> Outcome:
     rows = results.trials(plan.experiment.id)
     attempts = [results.attempts(row.id) for row in rows]
     recorded = {Path(saved.path) for row in rows for saved in results.checkpoints(row.id)}
+    collect(results, settings, dry_run=False)
     on_disk = {path for path in settings.checkpoints.rglob("*") if path.is_file()}
     outcome = Outcome(
         n=n,
