@@ -81,7 +81,7 @@ test: $(DEVELOPMENT)
 fuzz: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.fuzz.campaign --count $(MUTANTS) --seed $(SEED)
 
-# The tests that take too long for `make test`, then the figures of benchmarks/results/chaos.json.
+# The tests that take too long for `make test`, then the figures of benchmarks/results/chaos_*.json.
 chaos: $(DEVELOPMENT)
 	@$(BIN)/python -m pytest -q -s -m chaos $(PYTEST_ARGS)
 	@$(BIN)/python -m tests.chaos.campaign --trials $(TRIALS) --database $(DATABASE) --seed $(SEED)

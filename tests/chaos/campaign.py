@@ -136,7 +136,6 @@ def main() -> int:
     print(f"{num_trials} trials, seed {asked.seed}, in {folder}", flush=True)
     peace = run_in_peace(folder / "peace", num_trials=num_trials)
     print(f"in peace: {peace.seconds:.0f} s, digest {peace.digest[:16]}", flush=True)
-    found: dict[str, Any] = {}
     faults: list[str] = []
     for database in databases:
         with new_server(durable=True) if database == "postgresql" else nullcontext() as server:
@@ -149,12 +148,12 @@ def main() -> int:
                 server=server,
                 has_mlflow=not asked.quick,
             )
-        found[database] = verdict.figures
         faults += [f"{database}: {fault}" for fault in verdict.faults]
         print_table(database, verdict.figures)
-    if not asked.quick:
-        asked_for = {"trials": num_trials, "seed": asked.seed, "faults": faults}
-        write("chaos", {**asked_for, "seconds_in_peace": round(peace.seconds, 1), **found})
+        if not asked.quick:
+            told = {"seed": asked.seed, "faults": verdict.faults}
+            told |= {"seconds_in_peace": round(peace.seconds, 1)}
+            write(f"chaos_{database}", told | verdict.figures)
     for fault in faults:
         print(f"FAULT: {fault}", file=sys.stderr)
     if faults or asked.keep:
