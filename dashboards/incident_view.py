@@ -14,6 +14,9 @@ from orchestrator.store.rows import IncidentRow, OrchestratorRow
 LATELY_SECONDS: Final = 86_400.0
 """How far back what happened is told."""
 
+TAKE_UP: Final = "`trainyard up --until-idle` takes them up"
+"""What to do about trials that nobody has any more."""
+
 _LONGEST_MESSAGE: Final = 500
 
 _WORDS: Final[Mapping[IncidentKind, tuple[str, str]]] = {
@@ -51,21 +54,35 @@ def orchestrator_lines(
     orchestrators: Sequence[OrchestratorRow],
     *,
     num_queued: int,
+    num_left: Mapping[str, int],
     now: float,
 ) -> Iterator[str]:
-    """Tell who works on the store, and what to do where trials wait and nobody does."""
+    """Tell who works on the store, and what to do where trials wait and nobody does.
+
+    `num_left` counts the trials under way by the id of their orchestrator.
+    """
     alive = [row for row in orchestrators if is_alive(row)]
     for row in orchestrators:
         where = f"{orchestrator_text(row)}, since {clock_text(row.started_at, now=now)}"
         if row in alive:
             yield f"An orchestrator works on this store: {where}."
         else:
+            left = left_text(num_left.get(row.id, 0))
+            mend = f"; {TAKE_UP}" if num_left.get(row.id) and not alive else ""
             yield (
                 f"An orchestrator is gone: {where}, not heard of for "
-                f"{duration_text(row.age_seconds)}; the next one takes its trials up."
+                f"{duration_text(row.age_seconds)}; {left}{mend}."
             )
     if num_queued and not alive:
         yield "No orchestrator is working on this store: start one with trainyard up."
+
+
+def left_text(num_trials: int) -> str:
+    """Say what an orchestrator that is gone had not ended."""
+    noun = "trial" if num_trials == 1 else "trials"
+    return (
+        f"it left {num_trials:,} {noun} under way" if num_trials else "it left no trial under way"
+    )
 
 
 def is_alive(row: OrchestratorRow) -> bool:

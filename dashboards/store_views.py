@@ -3,7 +3,8 @@
 One trial by itself is in `trial_view.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -30,10 +31,14 @@ def status_view(
     *,
     incidents: Sequence[IncidentRow] = (),
     orchestrators: Sequence[OrchestratorRow] = (),
+    num_left: Mapping[str, int] = MappingProxyType({}),
     now: float,
     width: int,
 ) -> Iterator[RenderableType]:
-    """Show each experiment in a row, why one paused, what happened lately and who works."""
+    """Show each experiment in a row, why one paused, what happened lately and who works.
+
+    `num_left` counts the trials under way by the id of their orchestrator.
+    """
     columns = [
         Column("experiment", flexible=True),
         Column("id"),
@@ -54,7 +59,8 @@ def status_view(
         for overview in overviews
         if overview.state is not ExperimentState.PAUSED
     )
-    yield from map(shown, orchestrator_lines(orchestrators, num_queued=num_queued, now=now))
+    lines = orchestrator_lines(orchestrators, num_queued=num_queued, num_left=num_left, now=now)
+    yield from map(shown, lines)
 
 
 def _status_row(overview: Overview) -> list[str]:

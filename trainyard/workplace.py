@@ -4,6 +4,7 @@ What is asked of the store is asked again while that is restarting, for `PATIENC
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final, Self, TypeVar, cast
@@ -12,10 +13,11 @@ from sqlalchemy import Engine
 
 from experiments.errors import StoreUnavailableError
 from experiments.language.printable import printable
-from experiments.states import TrialState
+from experiments.states import TERMINAL_STATES, TrialState
 from orchestrator.measurements.known import experiment_or_trial
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.interventions import Cancellation, Pause
+from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.outcomes import BAD_STATES
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings, from_environment
@@ -32,7 +34,7 @@ _IN_DOUBT: Final = (
 )
 
 Answer = TypeVar("Answer")
-Store = TypeVar("Store", Queue, Results)
+Store = TypeVar("Store", Queue, Results, Outbox)
 
 
 class Workplace:
@@ -66,6 +68,11 @@ class Workplace:
     def queue(self) -> Queue:
         """What takes experiments and hands out trials; the store is made if need be."""
         return _patient(self._queue)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What MLflow has yet to be told; raises NotFoundError when there is no store yet."""
+        return _patient(Outbox(self._open(create=False)))
 
     @cached_property
     def _queue(self) -> Queue:
@@ -107,6 +114,18 @@ class Workplace:
             lambda: self._queue.resume(experiment_id=experiment_id, trial_id=trial_id),
             nothing=0,
         )
+
+    def is_over(self, what: str) -> bool:
+        """Say whether nothing of an experiment or a trial waits or is under way.
+
+        Raises:
+            NotFoundError: There is neither.
+        """
+        found = experiment_or_trial(self.results, what)
+        if isinstance(found, TrialRow):
+            return found.state in TERMINAL_STATES
+        (overview,) = self.results.overviews([found.id])
+        return overview.num_open == 0
 
     def retry(self, what: str, *, failed_only: bool) -> int:
         """Queue again what failed of an experiment, or the trial; give how many trials.
@@ -154,6 +173,18 @@ class Workplace:
         return (None, found.id) if isinstance(found, TrialRow) else (found.id, None)
 
 
+def num_under_way(results: Results) -> Counter[str]:
+    """Count the trials under way by the id of the orchestrator that took them up."""
+    held = Counter[str]()
+    for overview in results.overviews(open_only=True):
+        if not overview.counts[TrialState.LEASED]:
+            continue
+        for row in results.trials(overview.experiment.id):
+            if row.state is TrialState.LEASED:
+                held.update(attempt.orchestrator for attempt in results.attempts(row.id)[-1:])
+    return held
+
+
 def patiently(action: Callable[[], Answer]) -> Answer:
     """Do something that is safe to repeat, waiting a while for a store that cannot be used now.
 
@@ -175,12 +206,12 @@ def patiently(action: Callable[[], Answer]) -> Answer:
 
 
 def _patient(store: Store) -> Store:
-    """Give a queue or results whose methods are all called `patiently`: each is safe to repeat."""
+    """Give what asks the store, each method called `patiently`: all are safe to repeat."""
     return cast(Store, _Patient(store))
 
 
 class _Patient:
-    def __init__(self, store: Queue | Results) -> None:
+    def __init__(self, store: Queue | Results | Outbox) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:

@@ -10,6 +10,9 @@
 The process is nice to the training, and ends at once when its standard input does, which
 is when the orchestrator closes it or dies; telling MLflow is safe to end anywhere. On its
 standard output it says whether it gets on.
+
+What MLflow was told is lost with its database. Where that is the home's own and is not there,
+all of it is told again, by the next orchestrator.
 """
 
 import logging
@@ -28,7 +31,7 @@ from experiments.errors import TrainyardError
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring.private_log import log_to, open_private, secrets_of
 from orchestrator.queueing.outbox import Outbox
-from orchestrator.settings import Settings, from_environment
+from orchestrator.settings import Settings, from_environment, sqlite_path
 from orchestrator.store.database import open_store
 
 if TYPE_CHECKING:
@@ -44,6 +47,42 @@ _MOVING: Final = b"."
 _STUCK: Final = b"!"
 
 _log = logging.getLogger("orchestrator.mirroring.mirror")  # as a program it has another `__name__`
+
+
+def is_database_missing(settings: Settings) -> bool:
+    """Say whether MLflow's database is the home's own, and there is none: not yet, or no more.
+
+    A tracking store that `MLFLOW_TRACKING_URI` names is its owner's to keep.
+    """
+    own = from_environment({"TRAINYARD_HOME": str(settings.home)}).mlflow_uri
+    path = sqlite_path(settings.mlflow_uri)
+    if settings.mlflow_uri != own or path is None:
+        return False
+    try:
+        # Where it was deleted in use, whoever connected next left an empty file.
+        return path.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def tell_again_if_lost(settings: Settings, outbox: Outbox) -> int:
+    """Have MLflow told all again if its database was deleted; give how many entries.
+
+    To be asked before anybody makes a new one.
+
+    Raises:
+        StoreError: The SQL store cannot be used.
+    """
+    if not is_database_missing(settings) or outbox.backlog().last_done_at is None:
+        return 0
+    num_again = outbox.tell_again()
+    _log.warning(
+        "MLflow's database is gone (%s): all that it had been told is told again, %d runs and "
+        "models",
+        settings.mlflow_uri,
+        num_again,
+    )
+    return num_again
 
 
 class Mirror:
@@ -73,11 +112,17 @@ class Mirror:
         return self._word == _STUCK
 
     def start(self) -> None:
-        """Start the process unless it runs; what it says goes to `mirror.log`."""
+        """Start the process unless it runs; what it says goes to `mirror.log`.
+
+        Raises:
+            OSError: It cannot be started.
+            StoreError: The SQL store cannot be used.
+        """
         if self.is_running:
             return
         self.stop()
         settings = self._settings
+        tell_again_if_lost(settings, self._outbox)  # before the process makes a new database
         settings.create_home()
         settings.logs.mkdir(mode=0o700, exist_ok=True)
         with open_private(settings.logs / "mirror.log") as log:
@@ -94,7 +139,9 @@ class Mirror:
         self._word = _MOVING
 
     def num_pending(self) -> int:
-        """Count what MLflow has yet to be told."""
+        """Count what MLflow has yet to be told, again where its database was deleted."""
+        if not self.is_running:
+            tell_again_if_lost(self._settings, self._outbox)
         return self._outbox.num_pending()
 
     def stop(self, *, timeout_seconds: float = 5.0) -> None:

@@ -150,10 +150,12 @@ def _pause_when_too_many_failed(connection: Connection, holding: Holding, *, now
     if allowed is None:
         return
     its_row = experiment.c.id == holding.experiment_id
-    failed = connection.scalar(
-        select(num_failed(holding.experiment_id) - experiment.c.failures_forgiven).where(its_row)
-    )
-    if failed is None or failed < allowed:
+    name, failed = connection.execute(
+        select(
+            experiment.c.name, num_failed(holding.experiment_id) - experiment.c.failures_forgiven
+        ).where(its_row)
+    ).one()
+    if failed < allowed:
         return
     trials = "trial" if failed == 1 else "trials"
     reason = f"{failed} {trials} failed (execution.max_failed_trials: {allowed})"
@@ -165,7 +167,7 @@ def _pause_when_too_many_failed(connection: Connection, holding: Holding, *, now
     if paused.rowcount == 1:
         message = (
             f"{reason}; no further trial is begun, those under way go on; "
-            f"`trainyard resume {holding.experiment_id}` lets it go on"
+            f"`trainyard resume {name}` lets it go on"
         )
         kind = IncidentKind.EXPERIMENT_PAUSED
         incidents.note(connection, kind, message, now=now, experiment_id=holding.experiment_id)

@@ -16,6 +16,7 @@ from experiments.events import Said
 from experiments.language.printable import printable
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
+from orchestrator.store import outages
 
 FIRST_RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 5.0
@@ -122,12 +123,13 @@ class Outage:
         first = self._began_at is None
         if first:
             self._began_at = now
-        self._reason = printable(str(error))
+        self._reason = printable(outages.reason_of(error))
         self._delay = min(2 * self._delay or FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         self._try_at = now + self._delay
         # Not at the first: a deadlock or a busy file has passed at the next try.
         if not first and (not self._told or now >= self._remind_at):
             self._told, self._remind_at = True, now + REMIND_SECONDS
             _log.warning(
-                "%s; trials under way go on, nothing new is begun; trying again", self._reason
+                "%s; trials under way go on, nothing new is begun; trying again",
+                printable(outages.while_working(error)),
             )

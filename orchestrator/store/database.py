@@ -169,7 +169,7 @@ def translated(engine: Engine) -> Generator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        refusal = outages.explained(error, store=shown(engine))
+        refusal = outages.explained(error, store=shown(engine), server=_server(engine))
         if refusal is None:
             raise
         raise refusal from error
@@ -208,6 +208,12 @@ def persist(
 def shown(engine: Engine) -> str:
     """Name the store for a person, without its password."""
     return redacted(engine.url.render_as_string(hide_password=True))
+
+
+def _server(engine: Engine) -> str:
+    """Name what serves the store, with its address where the URL has one."""
+    host, port = engine.url.host, engine.url.port
+    return f"the server at {host}:{port or 5432}" if host else "the server"
 
 
 def _create(engine: Engine) -> None:
@@ -260,11 +266,14 @@ def _refuse_beside_an_orchestrator(connection: Connection) -> None:
 def _stored_version(connection: Connection) -> str | None:
     """Read the store's version; None where there is no store."""
     if not connection.dialect.has_table(connection, VERSION_TABLE):
-        if connection.dialect.name == "sqlite":
-            raise StoreError(
-                f"{shown(connection.engine)}: not a trainyard store; move it away, or name "
-                "another with TRAINYARD_DATABASE_URL"
+        if (path := _file_of(connection.engine)) is not None:
+            what = (
+                "not a trainyard store; move it away, or name another with TRAINYARD_DATABASE_URL"
+                if path.stat().st_size
+                else "an empty file, no store yet (a creation that was broken off?): remove it, "
+                "then give the same command again"
             )
+            raise StoreError(f"{shown(connection.engine)}: {what}")
         return None
     return connection.scalar(select(_version.c.version_num))
 

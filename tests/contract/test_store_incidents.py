@@ -74,7 +74,7 @@ def test_automatic_pause_is_told_once(queue: Queue, results: Results) -> None:
     ((kind, trial_id, message),) = told(results)
     assert (kind, trial_id) == (IncidentKind.EXPERIMENT_PAUSED, None)
     assert message.startswith("1 trial failed (execution.max_failed_trials: 1)")
-    assert "`trainyard resume exp1`" in message
+    assert "`trainyard resume grid`" in message
 
 
 def test_loss_said_twice_is_told_once(queue: Queue, results: Results) -> None:

@@ -170,3 +170,36 @@ def test_pending_gives_the_longest_waiting_first(
         clock.seconds += 1
 
     assert [entry.key for entry in outbox.pending(2)] == ["exp1-0001", "exp1-0002"]
+
+
+def test_all_that_was_told_is_told_again_trials_before_their_models(
+    queue: Queue, outbox: Outbox, clock: SettableClock
+) -> None:
+    submit(queue, 2, num_seeds=2)
+    finish(queue)
+    finish(queue)
+    outbox.mark_failed(outbox.pending(1)[0], "503", delay_seconds=10.0)
+    clock.seconds += 10
+    told = outbox.pending(100)
+    for entry in told:
+        assert outbox.mark_done(entry)
+    clock.seconds += 10
+
+    assert outbox.tell_again() == 3
+    assert pending_in(outbox) == [(TRIAL, "exp1-0001"), (TRIAL, "exp1-0002"), (MODEL, "exp1/v1")]
+    assert outbox.backlog() == Backlog(3, 0, None, None)
+    assert not outbox.mark_done(told[0])  # said of a telling from before
+    assert outbox.tell_again() == 0
+
+
+def test_what_was_not_told_is_left_as_it_is_by_telling_again(queue: Queue, outbox: Outbox) -> None:
+    submit(queue, 2)
+    finish(queue, well=False)
+    finish(queue, well=False)
+    done, refused = outbox.pending(100)
+    outbox.mark_failed(refused, "400", delay_seconds=60.0)
+    outbox.mark_done(done)
+
+    assert outbox.tell_again() == 1
+    assert pending_in(outbox) == [(TRIAL, "exp1-0001")]
+    assert outbox.backlog() == Backlog(2, 1, "400", None)

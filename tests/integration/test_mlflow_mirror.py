@@ -507,6 +507,25 @@ def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
     assert_equal_everywhere(store, client)
 
 
+def test_a_database_that_was_deleted_in_the_home_is_made_and_filled_again(
+    store: Store, tmp_path: Path
+) -> None:
+    settings, outbox = from_environment({"TRAINYARD_HOME": str(tmp_path)}), Outbox(store.engine)
+    store.submit({"a": {"lr": 0.1}})
+    trial_id = store.succeed(checkpoint=True)
+    for entry in outbox.pending(9):  # as if told to a database that is not there any more
+        outbox.mark_done(entry)
+
+    beside = Mirror(settings, engine=store.engine)
+    beside.start()
+    wait_until(lambda: outbox.num_pending() == 0)
+    beside.stop()
+
+    client = MlflowClient(settings.mlflow_uri)
+    assert_equal_everywhere(store, client)
+    assert len(models_of(runs(store, client)[trial_id])) == 1
+
+
 def test_mirror_process_outlives_a_store_that_cannot_be_opened(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,14 +15,21 @@ from trainyard.command.output import count, json_option, print_json, say
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def mlflow(port: int) -> None:
     """Serve MLflow's pages on this machine, on the store that the mirror writes."""
+    from orchestrator.mirroring.mirror import is_database_missing, tell_again_if_lost
     from orchestrator.mirroring.mlflow_server import command, environment, served_at
     from orchestrator.settings import from_environment, redacted
+    from orchestrator.store.database import StoreMissingError
+    from trainyard.workplace import Workplace
 
     settings = from_environment()
     if (address := served_at(settings)) is not None:
         say("MLflow is served already (MLFLOW_TRACKING_URI):")
         click.echo(printable(address))
         return
+    if is_database_missing(settings):
+        with suppress(StoreMissingError), Workplace(settings) as workplace:
+            if tell_again_if_lost(settings, workplace.outbox):
+                say("Next, to have it told: trainyard up --until-idle")
     say(f"MLflow on {redacted(settings.mlflow_uri)}, until Ctrl-C:")
     click.echo(f"http://127.0.0.1:{port}")
     os.execve(sys.executable, command(settings, port=port), environment(settings))

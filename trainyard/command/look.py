@@ -32,7 +32,7 @@ def status(experiment: str | None, as_json: bool) -> None:
     """Show how one experiment stands, or all of them."""
     from dashboards.incident_view import LATELY_SECONDS
     from orchestrator.store.database import StoreMissingError
-    from trainyard.workplace import Workplace
+    from trainyard.workplace import Workplace, num_under_way
 
     workplace = Workplace()
     overviews: Sequence[Overview] = ()
@@ -56,14 +56,18 @@ def status(experiment: str | None, as_json: bool) -> None:
         say(f"Nothing has been submitted to {workplace.settings.store_name} yet.")
         say("Next: trainyard init, then trainyard run quickstart.yaml")
         return
+    from dashboards.incident_view import is_alive
     from dashboards.store_views import status_view
     from dashboards.tables import console
 
+    is_one_gone = not all(map(is_alive, orchestrators))
+    num_left = num_under_way(workplace.results) if is_one_gone else {}
     screen = console()
     for part in status_view(
         overviews,
         incidents=incidents,
         orchestrators=orchestrators,
+        num_left=num_left,
         now=time.time(),
         width=screen.width,
     ):

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from experiments.errors import SpecError, TrainyardError
+from experiments.errors import SpecError, StoreUnavailableError, TrainyardError
 from trainyard.command.output import say
 from trainyard.version import VERSION
 
@@ -120,6 +120,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SpecError as error:
         count = len(error.faults)
         say(f"{error}\n{count} {'fault' if count == 1 else 'faults'}; nothing was written")
+        return error.exit_code
+    except StoreUnavailableError as error:
+        from orchestrator.store.outages import when_given_up  # who raised it has imported it
+
+        say(f"trainyard: {when_given_up(error)}")
         return error.exit_code
     except TrainyardError as error:
         say(f"trainyard: {error}")

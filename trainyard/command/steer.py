@@ -23,6 +23,9 @@ def pause(what: str, as_json: bool) -> None:
     if as_json:
         print_json({"queued": done.num_queued, "stopping": done.num_stopping})
         return
+    if not done.num_queued and not done.num_stopping:
+        click.echo(printable(f"{what} is finished; nothing to pause"))
+        return
     said = [f"paused; {count(done.num_queued, 'queued trial')} will wait"]
     if done.num_stopping:
         said.append(f"{done.num_stopping} running asked to stop and wait")
@@ -38,11 +41,16 @@ def resume(what: str, as_json: bool) -> None:
 
     Of an experiment, trials that were paused one by one are resumed one by one.
     """
-    from trainyard.api import resume as act
+    from trainyard.workplace import Workplace
 
-    num = act(what)
+    with Workplace() as workplace:
+        num = workplace.resume(what)
+        is_over = not num and workplace.is_over(what)
     if as_json:
         print_json({"queued": num})
+        return
+    if is_over:
+        click.echo(printable(f"{what} is finished; nothing to resume"))
         return
     if not num:
         _tell(what, "nothing had been waiting")

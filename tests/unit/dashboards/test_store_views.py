@@ -36,6 +36,7 @@ from tests.samples import (
     submit,
     success_of,
 )
+from trainyard.workplace import num_under_way
 
 NOW = 1_000_000.0
 
@@ -125,6 +126,7 @@ def test_status_says_who_works_and_what_to_do_where_nobody_does(store: Store) ->
             status_view(
                 store.results.overviews(),
                 orchestrators=store.results.orchestrators(),
+                num_left=num_under_way(store.results),
                 now=store.clock.seconds,
                 width=200,
             )
@@ -147,10 +149,16 @@ def test_status_says_who_works_and_what_to_do_where_nobody_does(store: Store) ->
     assert "An orchestrator works on this store: process 7 on box, since" in told()
     store.clock.seconds += 300
     assert "process 7 on box, since" in told()
-    assert "not heard of for 5 min 00 s; the next one takes its trials up." in told()
+    assert "not heard of for 5 min 00 s; it left no trial under way." in told()
     assert start_one in told()
-    lease = claim_one(store.queue).lease
+    lease = claim_one(Queue(store.engine, now=store.clock, orchestrator="b2")).lease
+    left = "it left 1 trial under way"
+    assert f"{left}; `trainyard up --until-idle` takes them up." in told()
+    here.enter(host=socket.gethostname(), process=own_process())
+    assert f"{left}." in told()
+    here.leave()
     store.queue.fail(lease, NOT_FINITE)
+    assert left not in told()
     assert start_one not in told()
 
 

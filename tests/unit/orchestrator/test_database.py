@@ -1,3 +1,4 @@
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -255,10 +256,23 @@ def test_file_that_is_no_database_is_refused(path: Path, url: str) -> None:
 
 def test_database_of_something_else_is_refused(path: Path, url: str) -> None:
     path.parent.mkdir()
-    path.touch()
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE recipe (name TEXT)")
+    other.close()
 
     with pytest.raises(StoreError, match="not a trainyard store; move it away"):
         open_store(url, create=True)
+
+
+def test_empty_file_is_to_be_removed(path: Path, url: str) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    for create in (False, True):
+        with pytest.raises(StoreError, match=r"an empty file, .* remove it, then"):
+            open_store(url, create=create)
+    path.unlink()
+    open_store(url, create=True).dispose()
 
 
 def test_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:

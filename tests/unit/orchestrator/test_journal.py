@@ -17,9 +17,10 @@ from orchestrator.scheduling.journal import (
     Journal,
     Outage,
 )
+from orchestrator.store.outages import StoreOutageError
 from tests.samples import points_of
 
-AWAY = StoreUnavailableError("sqlite:///x: the disk is \x1b[31mfull")
+AWAY = StoreOutageError("sqlite:///x: the disk is \x1b[31mfull", mend="make room")
 LEASE = Lease("t1", 1)
 
 
@@ -156,8 +157,10 @@ def test_an_outage_is_told_at_once_and_every_half_minute(
         fail(outage)
         clock.seconds += 0.5
     assert len(caplog.messages) == 120 / REMIND_SECONDS
-    assert "trials under way go on, nothing new is begun; trying again" in caplog.messages[0]
-    assert "\\x1b[31mfull" in caplog.messages[0]
+    assert caplog.messages[0] == (
+        "sqlite:///x: the disk is \\x1b[31mfull; make room; work goes on by itself then; trials "
+        "under way go on, nothing new is begun; trying again"
+    )
     assert caplog.records[0].levelno == logging.WARNING
 
 
@@ -182,6 +185,7 @@ def test_when_it_is_over_its_length_and_reason_are_told(
     account = outage.account()
     assert account is not None
     assert account.startswith("the store could not be used for 14 s (sqlite:///x: the disk is")
+    assert "31mfull); what was" in account  # what to do about it is over, too
     outage.end()
     assert caplog.messages[-1] == account
     assert outage.account() is None

@@ -7,7 +7,14 @@ import pytest
 from sqlalchemy import exc
 
 from experiments.errors import StoreError, StoreUnavailableError
-from orchestrator.store.outages import explained
+from orchestrator.store.outages import (
+    StoreOutageError,
+    explained,
+    mend_of,
+    reason_of,
+    when_given_up,
+    while_working,
+)
 
 
 def from_postgresql(
@@ -31,10 +38,10 @@ def refused_by_server(message: str) -> exc.DBAPIError:
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (from_sqlite(sqlite3.SQLITE_BUSY, "database is locked"), "another process"),
-        (from_sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT, "database is locked"), "another process"),
+        (from_sqlite(sqlite3.SQLITE_BUSY, "database is locked"), "other process"),
+        (from_sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT, "database is locked"), "other process"),
         (from_sqlite(sqlite3.SQLITE_FULL, "database or disk is full"), "make room on its disk"),
-        (from_sqlite(sqlite3.SQLITE_IOERR_SHMSIZE, "disk I/O error"), "is full"),
+        (from_sqlite(sqlite3.SQLITE_IOERR_SHMSIZE, "disk I/O error"), "make room"),
         (refused_by_server("Connection refused\n\tIs the server running?"), "start the server"),
         (refused_by_server("FATAL:  the database system is starting up"), "start the server"),
         (refused_by_server("FATAL:  sorry, too many clients already"), "start the server"),
@@ -45,8 +52,8 @@ def refused_by_server(message: str) -> exc.DBAPIError:
         (from_postgresql(exc.OperationalError, "53100", "could not extend file"), "make room"),
         (from_postgresql(exc.OperationalError, "53300", "too many clients"), "max_connections"),
         (from_postgresql(exc.OperationalError, "58030", "could not write"), "disk fails"),
-        (from_postgresql(exc.OperationalError, "40P01", "deadlock"), "can be done again"),
-        (from_postgresql(exc.OperationalError, "40001", "could not serialize"), "done again"),
+        (from_postgresql(exc.OperationalError, "40P01", "deadlock"), "now: deadlock"),
+        (from_postgresql(exc.OperationalError, "40001", "could not serialize"), "could not"),
         (from_postgresql(exc.InternalError, "25006", "read-only transaction"), "standby"),
     ],
 )
@@ -86,3 +93,34 @@ def test_what_stays_as_it_is_is_no_outage(error: exc.DBAPIError) -> None:
 )
 def test_our_own_mistakes_are_left_to_be_seen(error: exc.DBAPIError) -> None:
     assert explained(error, store="yard.db") is None
+
+
+def outage(error: exc.DBAPIError) -> StoreOutageError:
+    told = explained(error, store="yard.db", server="the server at db:5432")
+    assert isinstance(told, StoreOutageError)
+    return told
+
+
+def test_what_follows_an_outage_is_told_by_whom_it_befell() -> None:
+    refused = outage(refused_by_server("Connection refused"))
+
+    assert mend_of(refused) == "start the server at db:5432, or see its log"
+    assert str(refused).endswith(f"Connection refused; {mend_of(refused)}")
+    assert reason_of(refused).endswith("Connection refused")
+    assert while_working(refused) == f"{refused}; work goes on by itself then"
+    assert when_given_up(refused) == f"{refused}, then give the same command again"
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        outage(from_postgresql(exc.OperationalError, "40P01", "deadlock detected")),
+        StoreUnavailableError("yard.db: the store cannot be created: No space left on device"),
+    ],
+)
+def test_outage_without_advice_is_told_by_its_reason(passing: StoreUnavailableError) -> None:
+    assert (mend_of(passing), reason_of(passing), while_working(passing)) == (
+        "",
+        *2 * [str(passing)],
+    )
+    assert when_given_up(passing) == f"{passing}; give the same command again when that is over"

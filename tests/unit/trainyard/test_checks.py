@@ -1,14 +1,17 @@
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from experiments.states import IncidentKind
+from orchestrator.measurements.results import Results
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store
-from tests.samples import submit
+from orchestrator.store.outages import StoreOutageError
+from tests.samples import claim, submit
 from trainyard.checks import check_installation
 from trainyard.findings import Check
 
@@ -77,18 +80,59 @@ def test_what_went_wrong_lately_is_told_with_what_can_be_done(tmp_path: Path) ->
     assert all(check.ok and check.mend and "queued again" in check.found for check in told)
 
 
-def test_an_orchestrator_that_is_gone_is_a_fault_until_another_one_works(tmp_path: Path) -> None:
+def test_an_orchestrator_that_is_gone_is_a_fault_if_it_left_trials_that_none_takes_up(
+    tmp_path: Path,
+) -> None:
     engine = open_store(f"sqlite:///{tmp_path / 'trainyard.db'}", create=True)
     assert checks(tmp_path)["orchestrator"].found == "none works on the store"
-    Queue(engine, orchestrator="a1").enter(host=socket.gethostname(), process="1:0")
+    queue = Queue(engine, orchestrator="a1")
+    queue.enter(host=socket.gethostname(), process="1:0")
     gone = checks(tmp_path)["orchestrator"]
-    assert (gone.ok, "trainyard up" in gone.mend) == (False, True)
+    assert (gone.ok, gone.mend) == (True, "")
+    assert gone.found.startswith("process 1 is gone; it left no trial under way (last seen ")
+    submit(queue, 3)
+    claim(queue, 2)
+    gone = checks(tmp_path)["orchestrator"]
+    assert (gone.ok, gone.mend) == (False, "`trainyard up --until-idle` takes them up")
+    assert gone.found.startswith("process 1 is gone; it left 2 trials under way (last seen ")
     Queue(engine, orchestrator="b2").enter(host="elsewhere", process="7:7")
     engine.dispose()
     settings = from_environment({"TRAINYARD_HOME": str(tmp_path)})
     told = [check for check in check_installation(settings) if check.name == "orchestrator"]
     assert [check.ok for check in told] == [True, True]
     assert "process 7 on elsewhere" in told[0].found
+    assert "it left 2 trials under way" in told[1].found
+
+
+def test_a_store_that_is_away_is_a_fault_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = checks(tmp_path, TRAINYARD_DATABASE_URL="postgresql://me@127.0.0.1:1/yard")["store"]
+    assert (store.ok, store.mend) == (False, "start the server at 127.0.0.1:1, or see its log")
+    assert store.mend not in store.found
+
+    open_store(f"sqlite:///{tmp_path / 'trainyard.db'}", create=True).dispose()
+
+    def is_full(*_: object, **__: object) -> None:
+        raise StoreOutageError("disk is full", mend="make room on its disk")
+
+    monkeypatch.setattr(Results, "orchestrators", is_full)
+    assert checks(tmp_path)["store"] == Check(
+        "store", False, "disk is full", "make room on its disk"
+    )
+
+
+@pytest.mark.postgres
+def test_after_an_outage_the_advice_begins_with_what_holds_the_store(
+    tmp_path: Path, new_postgres_url: Callable[[], str]
+) -> None:
+    in_file, on_server = f"sqlite:///{tmp_path / 'trainyard.db'}", new_postgres_url()
+    for url, first in ((in_file, "make room"), (on_server, "look at the server's log")):
+        engine = open_store(url, create=True)
+        Queue(engine).note(IncidentKind.STORE_UNREACHABLE, "away for 14 s")
+        engine.dispose()
+        lately = checks(tmp_path, TRAINYARD_DATABASE_URL=url)["lately"]
+        assert lately.mend.startswith(f"if it goes on: {first}")
 
 
 def test_what_mlflow_was_not_told_is_a_fault_only_where_it_was_tried(tmp_path: Path) -> None:
@@ -96,7 +140,7 @@ def test_what_mlflow_was_not_told_is_a_fault_only_where_it_was_tried(tmp_path: P
     submit(Queue(engine), 1)
     Queue(engine).cancel(experiment_id="exp1")
     waiting = checks(tmp_path)["MLflow's backlog"]
-    assert (waiting.ok, waiting.found) == (True, "1 runs and models untold")
+    assert (waiting.ok, waiting.found) == (True, "1 note waits to be told")
     outbox = Outbox(engine)
     outbox.mark_failed(outbox.pending(1)[0], "no answer\n at all", delay_seconds=60)
     refused = checks(tmp_path)["MLflow's backlog"]

@@ -71,7 +71,7 @@ def test_without_a_store_nothing_is_opened_or_made(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "note"),
-    [(b"not a database", "file is not a database"), (b"", "not a trainyard store")],
+    [(b"not a database", "file is not a database"), (b"", "an empty file, no store yet")],
 )
 def test_a_store_that_cannot_be_read_is_a_note_and_stops_no_plan(
     home: Path, content: bytes, note: str

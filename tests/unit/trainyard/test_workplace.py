@@ -1,17 +1,19 @@
 """Waiting for a store that restarts, and no longer than that."""
 
+import json
 from pathlib import Path
 
 import pytest
+from click import Command
 from click.testing import CliRunner
 
 from experiments.errors import NotFoundError, StoreError, StoreUnavailableError
 from orchestrator.queueing.queue import Queue
-from orchestrator.store.database import StoreMissingError
-from tests.samples import submit
+from orchestrator.store.database import StoreMissingError, open_store
+from tests.samples import claim, submit
 from trainyard import workplace
-from trainyard.command import steer
-from trainyard.workplace import Workplace, patiently
+from trainyard.command import house, main, steer
+from trainyard.workplace import Workplace, num_under_way, patiently
 
 
 class Restarting:
@@ -104,3 +106,62 @@ def test_a_verb_whose_commit_got_no_answer_says_that_it_may_be_done(
     assert "queued again" not in told.stdout
     with pytest.raises(NotFoundError, match="no trial of it failed or was cancelled"):
         CliRunner().invoke(steer.retry, ["grid"], catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("verb", [steer.pause, steer.resume])
+def test_what_is_finished_has_nothing_to_pause_or_resume(verb: Command) -> None:
+    def told(what: str, *options: str) -> str:
+        done = CliRunner().invoke(verb, [what, *options], catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout
+
+    with Workplace() as place:
+        submit(place.queue, 2)
+        place.cancel("exp1-0001")
+        assert told("exp1-0001") == f"exp1-0001 is finished; nothing to {verb.name}\n"
+        assert "finished" not in told("grid")
+        place.resume("grid")
+        assert "finished" not in told("grid")
+        place.cancel("grid")
+        assert told("grid") == f"grid is finished; nothing to {verb.name}\n"
+        assert json.loads(told("grid", "--json"))["queued"] == 0
+
+
+@pytest.mark.usefixtures("home")
+def test_a_verb_that_gives_up_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workplace, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setenv("TRAINYARD_DATABASE_URL", "postgresql://me@127.0.0.1:1/yard")
+    assert main.run(["status"]) == StoreError.exit_code
+    told = capsys.readouterr().err
+    mend = "start the server at 127.0.0.1:1, or see its log, then give the same command again"
+    assert told.endswith(f"{mend}\n")
+    assert "goes on by itself" not in told
+
+
+def test_who_holds_the_trials_under_way_is_counted(home: Path) -> None:
+    engine = open_store(f"sqlite:///{home / 'trainyard.db'}", create=True)
+    submit(Queue(engine), 4)
+    for orchestrator, number in (("a1", 2), ("b2", 1)):
+        claim(Queue(engine, orchestrator=orchestrator), number)
+    with Workplace() as place:
+        assert num_under_way(place.results) == {"a1": 2, "b2": 1}
+    engine.dispose()
+
+
+def test_pages_of_mlflow_are_not_opened_in_place_of_lost_ones_without_a_word(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execve", lambda *_: None)
+    assert "told" not in CliRunner().invoke(house.mlflow, catch_exceptions=False).stderr
+    with Workplace() as place:
+        submit(place.queue, 1)
+        place.cancel("grid")
+        place.outbox.mark_done(place.outbox.pending(1)[0])
+    told = CliRunner().invoke(house.mlflow, catch_exceptions=False)
+    with Workplace() as place:
+        assert place.outbox.num_pending() == 1
+    assert "Next, to have it told: trainyard up --until-idle" in told.stderr
+    assert home.exists()
