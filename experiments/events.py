@@ -103,6 +103,7 @@ class TrialSucceeded:
     `duration_seconds` are those of the training that counts: before a checkpoint that the
     attempt went on from, too.
     `peak_memory_bytes` is the most that the worker's process (on a GPU: the device) held.
+    `strategy` says how it ran: "plain", or "fused, K members" where it was one of a pack.
     """
 
     trial_id: str
@@ -111,6 +112,7 @@ class TrialSucceeded:
     duration_seconds: float
     confusion: tuple[tuple[int, ...], ...] | None = None
     peak_memory_bytes: int | None = None
+    strategy: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)

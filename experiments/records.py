@@ -226,6 +226,12 @@ class Execution:
         True
     )
     priority: Annotated[int, Integer(-1000, 1000), "higher goes first"] = 0
+    strategy: Annotated[
+        str,
+        Choice(("auto", "plain")),
+        "how trials are trained: `auto`, those of one shape as one program where that pays; "
+        "`plain`, one by one",
+    ] = "plain"
     precision: Annotated[
         str, Choice(("float32",), later=("bfloat16", "float16")), "arithmetic of the training"
     ] = "float32"
@@ -277,7 +283,9 @@ class Assignment:
 
     `checkpoint_folder` carries the fence in its path; None writes no checkpoints.
     `resume_from` are the checkpoints to go on from, the newest first: the first that is
-    whole is taken, else the trial starts anew.
+    whole is taken, else the trial starts anew. `members` is the most trials that are trained as
+    one program, the same for all of a pack; 1 is the reference loop, and more are a program of
+    fused layers, however many there are of them.
     """
 
     trial_id: str
@@ -287,6 +295,7 @@ class Assignment:
     checkpoint_folder: str | None = None
     resume_from: tuple[ResumePoint, ...] = ()
     timeout_seconds: float | None = None
+    members: int = 1
 
 
 def _plain(record: Any) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from experiments.streams import stream_seed
 from workers.augmentation import augment
 from workers.batches import Change, blocks
 from workers.criterion import Criterion, Score
-from workers.datasets.staged import StagedData
+from workers.datasets.staged import Split, StagedData
 from workers.devices import memory_layout
 from workers.evaluation import evaluate
 from workers.modules import build_module, set_dropout_generator
@@ -35,6 +35,27 @@ class EpochRecord:
     train: Score
     batch_losses: tuple[float, ...]
     lr: float
+
+
+class Learning(Protocol):
+    """A network that learns, as a trial's run sees it: alone, or a member of a pack."""
+
+    config: TrialConfig
+    data: StagedData
+    steps_per_epoch: int
+    total_steps: int
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Give weights and batch norm's statistics, as they are now, perhaps not copied."""
+
+    def copy_weights(self) -> dict[str, Tensor]:
+        """Copy weights and batch norm's statistics, as they are now."""
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Give what the optimizer remembers, perhaps not copied: the next step changes it."""
+
+    def restore(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any] | None) -> None:
+        """Go on from weights and an optimizer's state; None where no step is left to make."""
 
 
 class Learner:
@@ -63,7 +84,6 @@ class Learner:
         self._criterion = Criterion(config, self.data)
         learned = (weight for weight in self.module.parameters() if weight.requires_grad)
         self._optimizer = build_optimizer(config.optimizer, learned)
-        self._order = torch.Generator()
         self._chance = torch.Generator()
         self._dropout = torch.Generator(device)
         set_dropout_generator(self.module, self._dropout)
@@ -73,15 +93,16 @@ class Learner:
 
         Args:
             epoch: Which pass, from 1.
-            before_step: Called before each step with its number in the trial, from 1;
+            before_step: Called before each step with its number in the epoch, from 1;
                 what it raises ends the epoch.
         """
         config, data = self.config, self.data
-        order = self._draw_order(epoch)
+        order = draw_order(config, epoch, data.train)
         self._dropout.manual_seed(stream_seed(config.seed, "dropout", epoch))
         train_mode(self.module, config.init)
-        done = (epoch - 1) * self.steps_per_epoch
         losses, tally = [], self._criterion.tally(order.device)
+        rates = epoch_rates(config, epoch, steps_per_epoch=self.steps_per_epoch)
+        done = 0
         source = blocks(
             data.train,
             order,
@@ -92,24 +113,34 @@ class Learner:
             change=self._augmentation(epoch),
         )
         for inputs, targets in source:
-            block_losses, answers = self._train_block(inputs, targets, done, before_step)
+            block_losses, answers = self._train_block(
+                inputs, targets, rates, done=done, before_step=before_step
+            )
             done += len(block_losses)
             losses.append(block_losses)
             tally.add(answers, targets)
         batch_losses = torch.cat(losses).double().cpu()
+        mean = mean_loss(batch_losses, batch_size=config.batch_size, num_examples=len(data.train))
         return EpochRecord(
-            self._criterion.running_score(self._mean_loss(batch_losses), tally),
+            self._criterion.running_score(mean, tally),
             tuple(batch_losses.tolist()),
-            self.learning_rate(done - 1),
+            rates[-1],
         )
 
     def _train_block(
-        self, inputs: Tensor, targets: Tensor, done: int, before_step: Callable[[int], None]
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        rates: Sequence[float],
+        *,
+        done: int,
+        before_step: Callable[[int], None],
     ) -> tuple[Tensor, Tensor]:
-        """Make the steps of one block, the first of them after `done` others.
+        """Make the steps of one block, the first of them after `done` others of the epoch.
 
-        Nothing in here waits for the device. The names are local because this is the
-        innermost loop, and a small network's step takes less than half a millisecond.
+        `rates` are those of all the epoch's steps. Nothing in here waits for the device. The
+        names are local because this is the innermost loop, and a small network's step takes
+        less than half a millisecond.
 
         Returns:
             The steps' losses (S,), and the outputs for all inputs (n, ...).
@@ -124,21 +155,11 @@ class Learner:
             loss = loss_of(outputs, y)
             if loss.requires_grad:  # or else all that could learn is frozen
                 torch.autograd.backward(loss)
-            optimizer.step(lr=self.learning_rate(done))
+            optimizer.step(lr=rates[done])
             losses.append(loss.detach())
             answers.append(outputs.detach())
             done += 1
         return torch.stack(losses), torch.cat(answers)
-
-    def learning_rate(self, step: int) -> float:
-        """Give the learning rate of a step, from 0."""
-        return learning_rate(
-            self.config.schedule,
-            base=self.config.optimizer.lr,
-            step=step,
-            steps_per_epoch=self.steps_per_epoch,
-            total_steps=self.total_steps,
-        )
 
     def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> Score:
         """Score the network as it is on the split "val" or "test"; see `evaluation.evaluate`."""
@@ -147,9 +168,13 @@ class Learner:
             self.module, examples, self.data, self._criterion, before_batch=before_batch
         )
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """Give weights and batch norm's statistics, as they are now and not copied."""
+        return self.module.state_dict()
+
     def copy_weights(self) -> dict[str, Tensor]:
         """Copy weights and batch norm's statistics, as they are now."""
-        return {name: value.clone() for name, value in self.module.state_dict().items()}
+        return {name: value.clone() for name, value in self.weights().items()}
 
     def optimizer_state(self) -> dict[str, Any]:
         """Give what the optimizer remembers, not copied: the next step changes it."""
@@ -161,11 +186,6 @@ class Learner:
         if optimizer is not None:
             self._optimizer.restore(optimizer)
 
-    def _draw_order(self, epoch: int) -> Tensor:
-        seed = stream_seed(self.config.seed, "order", epoch)
-        order = torch.randperm(len(self.data.train), generator=self._order.manual_seed(seed))
-        return order.to(self.data.train.indices.device)
-
     def _augmentation(self, epoch: int) -> Change | None:
         """Give what is done to the training images of an epoch."""
         config = self.config.augmentation
@@ -174,9 +194,30 @@ class Learner:
         self._chance.manual_seed(stream_seed(self.config.seed, "augmentation", epoch))
         return functools.partial(augment, config=config, generator=self._chance)
 
-    def _mean_loss(self, batch_losses: Tensor) -> float:
-        """Weigh each batch by its examples; the last one may be smaller."""
-        sizes = torch.full_like(batch_losses, self.config.batch_size)
-        num_examples = len(self.data.train)
-        sizes[-1] = num_examples - self.config.batch_size * (len(sizes) - 1)
-        return float((batch_losses * sizes).sum().item() / num_examples)
+
+def draw_order(config: TrialConfig, epoch: int, split: Split) -> Tensor:
+    """Draw in which order an epoch passes over a split: (N,) int64, on the split's device."""
+    drawn = torch.Generator().manual_seed(stream_seed(config.seed, "order", epoch))
+    return torch.randperm(len(split), generator=drawn).to(split.indices.device)
+
+
+def epoch_rates(config: TrialConfig, epoch: int, *, steps_per_epoch: int) -> list[float]:
+    """Give the learning rates of the steps of an epoch, from 1."""
+    last = epoch * steps_per_epoch
+    return [
+        learning_rate(
+            config.schedule,
+            base=config.optimizer.lr,
+            step=step,
+            steps_per_epoch=steps_per_epoch,
+            total_steps=steps_per_epoch * config.epochs,
+        )
+        for step in range(last - steps_per_epoch, last)
+    ]
+
+
+def mean_loss(batch_losses: Tensor, *, batch_size: int, num_examples: int) -> float:
+    """Average the losses (S,) of an epoch's batches by their examples; the last may be smaller."""
+    sizes = torch.full_like(batch_losses, batch_size)
+    sizes[-1] = num_examples - batch_size * (len(sizes) - 1)
+    return float((batch_losses * sizes).sum().item() / num_examples)

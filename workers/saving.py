@@ -12,7 +12,7 @@ from experiments.events import CheckpointSaved, Reporter, TrialNoted
 from experiments.records import Assignment
 from experiments.states import IncidentKind
 from workers.checkpoints import CheckpointFolder
-from workers.learner import Learner
+from workers.learner import Learning
 from workers.resumption import Selected, contents_of
 
 
@@ -27,7 +27,7 @@ class Saver:
         self,
         assignment: Assignment,
         folder: Path,
-        learner: Learner,
+        learner: Learning,
         reporter: Reporter,
         *,
         timer: Callable[[], float],
@@ -36,7 +36,8 @@ class Saver:
         self._folder = CheckpointFolder(folder, timer=timer)
         self._policy = assignment.checkpoints
         self._trial_id = assignment.trial_id
-        self._learner = learner
+        self._steps_per_epoch = learner.steps_per_epoch
+        self._epochs = learner.config.epochs
         self._reporter = reporter
         self._same_in_all = {
             "config": json.dumps(learner.config.to_data(), sort_keys=True),
@@ -47,20 +48,20 @@ class Saver:
         self._written_best = 0  # the epoch whose weights this attempt's newest "best" file holds
         self._without_room = set[str]()  # kinds that could not be written the last time
 
-    def save(self, epoch: int, selected: Selected, *, seconds: float) -> None:
+    def save(self, learner: Learning, epoch: int, selected: Selected, *, seconds: float) -> None:
         """Write what is due after an epoch: the "last" at the end, so that it implies the rest.
 
         `seconds` is how long the trial has trained.
         """
-        keep, own = self._policy.keep, self._learner.module.state_dict()
+        keep, own = self._policy.keep, learner.weights()
         is_due = epoch % self._policy.every_epochs == 0
-        is_final = epoch == self._learner.config.epochs
+        is_final = epoch == self._epochs
         if "best" in keep and (is_due or is_final) and selected.epoch != self._written_best:
             written = self._write("best", selected.weights or own, selected.epoch)
             if written:  # or else the next checkpoint tries again; the last epoch makes one
                 self._written_best = selected.epoch
         if is_due or (is_final and "last" in keep):
-            optimizer = None if is_final else self._learner.optimizer_state()
+            optimizer = None if is_final else learner.optimizer_state()
             if selected.epoch == epoch:
                 selected = replace(selected, weights=None)  # they are its own
             contents = contents_of(selected, optimizer)
@@ -76,7 +77,7 @@ class Saver:
         **contents: Any,
     ) -> bool:
         """Write and report one checkpoint, and say whether there was room."""
-        step = epoch * self._learner.steps_per_epoch
+        step = epoch * self._steps_per_epoch
         try:
             saved = self._folder.save(
                 kind,

@@ -4,37 +4,22 @@
 through a `Reporter`, also for trials that fail.
 """
 
-import functools
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 
 import torch
-from torch import Tensor
 
-from experiments.errors import DatasetChecksumError
-from experiments.events import (
-    Event,
-    MetricPoint,
-    PointsMeasured,
-    Reporter,
-    TrialBegun,
-    TrialFailed,
-    TrialNoted,
-    TrialStopped,
-    TrialSucceeded,
-)
+from experiments.events import Ending, Failure, Reporter, TrialFailed, TrialStopped
+from experiments.planning.pack_shapes import pack_order, pack_shape
 from experiments.records import Assignment
-from experiments.states import IncidentKind
 from workers.criterion import Score
-from workers.curve import BATCH_LOSS, Curve
 from workers.datasets.staged import StagedData
-from workers.devices import forget_peak_memory, peak_memory_bytes, release_memory
-from workers.failures import NotFiniteError, StopRequestedError, TrialTimeoutError, failure_of
-from workers.learner import EpochRecord, Learner
-from workers.resumption import Selected, newest_state
-from workers.saving import Saver
+from workers.devices import forget_peak_memory, release_memory
+from workers.failures import StopRequestedError, failure_of
+from workers.groups import Group, build_group
+from workers.trial_run import TrialRun
 
 
 def run_pack(
@@ -43,10 +28,11 @@ def run_pack(
     reporter: Reporter,
     *,
     device: str | torch.device = "cpu",
+    members: int = 1,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Train and evaluate trials, one after the other.
+    """Train and evaluate trials: those of one shape as one program, all others one by one.
 
     Each trial ends with exactly one of TrialSucceeded, TrialFailed and TrialStopped; what
     one raises does not touch the others. A trial that was interrupted goes on from the
@@ -59,197 +45,192 @@ def run_pack(
         reporter: Takes the events; is asked before every step, and every batch of an
             evaluation, whether to stop.
         device: Where to train.
+        members: The most trials that are trained as one program; 1 is the reference loop.
         clock: Unix seconds, for the points' timestamps.
         timer: Seconds that never jump, for durations and timeouts.
     """
     place = torch.device(device)
-    for assignment in assignments:
-        run = _TrialRun(assignment, data, reporter, device=place, clock=clock, timer=timer)
-        reporter.report(_outcome(run, assignment.trial_id, device=place))
-        del run
+    waiting = [*_packs(assignments, members)]
+    while waiting:
+        pack, is_fused = waiting.pop(0)
+        runs = [TrialRun(each, data, reporter, clock=clock, timer=timer) for each in pack]
+        program = _Program(runs, reporter, device=place, timer=timer)
+        try:
+            program.execute(data, fused=is_fused)
+        except Exception as error:  # a trial's failure is data, whatever it is
+            if program.is_new and len(pack) > 1:
+                # Half of them may have room, or only one of them may be at fault.
+                left, half = program.left, (len(pack) + 1) // 2
+                starts = range(0, len(left), half)
+                waiting[:0] = [(left[start : start + half], is_fused) for start in starts]
+            else:
+                program.fail_the_rest(failure_of(error, device=place))
+        del program, runs
         release_memory(place)
 
 
-def _outcome(run: "_TrialRun", trial_id: str, *, device: torch.device) -> Event:
-    try:
-        return run.execute()
-    except StopRequestedError:
-        return TrialStopped(trial_id)
-    except Exception as error:  # a trial's failure is data, whatever it is
-        return TrialFailed(trial_id, failure_of(error, device=device))
+def _packs(
+    assignments: Sequence[Assignment], members: int
+) -> Iterator[tuple[Sequence[Assignment], bool]]:
+    """Give the trials in packs, and of each whether it is one program of fused layers."""
+    if members == 1:
+        yield from (([each], False) for each in assignments)
+        return
+    shapes = {each.trial_id: pack_shape(each.config) for each in assignments}
+    in_order = sorted(
+        assignments, key=lambda each: (shapes[each.trial_id] or "", pack_order(each.config))
+    )
+    for shape, alike in groupby(in_order, key=lambda each: shapes[each.trial_id]):
+        if shape is None:
+            yield from (([each], False) for each in alike)
+            continue
+        group = [*alike]
+        for start in range(0, len(group), members):
+            yield group[start : start + members], True
 
 
-class _TrialRun:
-    """One attempt at one trial: its learner, its curve, and the epoch that counts so far."""
+class _AllLeftError(Exception):
+    """In the middle of an epoch, nobody is left to train for."""
+
+
+class _Program:
+    """Trials trained as one program, each until it ends."""
 
     def __init__(
         self,
-        assignment: Assignment,
-        data: StagedData,
+        runs: Sequence[TrialRun],
         reporter: Reporter,
         *,
         device: torch.device,
-        clock: Callable[[], float],
         timer: Callable[[], float],
     ) -> None:
-        self._assignment = assignment
-        self._trial_id = assignment.trial_id
-        self._config = assignment.config
-        self._data = data
+        self.is_new = True  # no epoch is through yet
+        self._runs = [*runs]  # in the order of the group's members
+        self._going = [*runs]  # those of them that have not ended
         self._reporter = reporter
         self._device = device
-        self._clock = clock
         self._timer = timer
-        self._started = timer()
-        self._seconds_before = 0.0  # what earlier attempts took, as far as it counts
-        self._selected: Selected | None = None
 
-    def execute(self) -> TrialSucceeded:
-        """Train the epochs that are left, then score the selected one on the test split."""
-        self._check_data()
+    @property
+    def left(self) -> list[Assignment]:
+        """Give the trials that have not ended."""
+        return [run.assignment for run in self._going]
+
+    def execute(self, data: StagedData, *, fused: bool) -> None:
+        """Train until every trial has ended.
+
+        Raises:
+            Exception: What stopped all of them; of those that had not ended nothing is said.
+        """
         forget_peak_memory(self._device)
-        self._learner = Learner(self._config, self._data, device=self._device)
-        self._curve = Curve(total_steps=self._learner.total_steps, clock=self._clock)
-        self._saver = self._make_saver()
-        for epoch in range(self._begin() + 1, self._config.epochs + 1):
-            metrics = self._run_epoch(epoch)
-            self._select(epoch, metrics)
-            self._save(epoch)
-        return self._finish()
+        for run in self._runs:
+            self._try(run, run.check_data)
+        self._runs = [*self._going]
+        if not self._runs:
+            return
+        self._share_time()
+        configs = [run.config for run in self._runs]
+        self._group = build_group(configs, data, device=self._device, fused=fused)
+        self._strategy = self._group.strategy  # a pack shrinks later
+        for run, member in zip(self._runs, self._group.members, strict=True):
+            self._try(run, partial(run.begin, member, device=self._device))
+        try:
+            while self._going:
+                self._let_leave()
+                if any(run.is_trained for run in self._runs):
+                    self._finish()
+                else:
+                    self._train_epoch()
+        except _AllLeftError:
+            return
 
-    def _make_saver(self) -> Saver | None:
-        folder = self._assignment.checkpoint_folder
-        if folder is None:
-            return None
-        return Saver(
-            self._assignment, Path(folder), self._learner, self._reporter, timer=self._timer
-        )
+    def fail_the_rest(self, failure: Failure) -> None:
+        """End all that have not ended, by the same failure."""
+        for run in tuple(self._going):
+            self._end(run, TrialFailed(run.trial_id, failure))
 
-    def _begin(self) -> int:
-        """Go on from the newest whole checkpoint, and give how many epochs are behind it."""
-        state, faults = newest_state(
-            self._assignment.resume_from, self._config, device=self._device
-        )
-        epoch = 0 if state is None else state.epoch
-        step = epoch * self._learner.steps_per_epoch
-        self._reporter.report(TrialBegun(self._trial_id, epoch, step))
-        for fault in faults:
-            self._note(IncidentKind.CHECKPOINT_REJECTED, fault)
-        if state is not None:
-            self._learner.restore(state.weights, state.optimizer)
-            self._seconds_before, selected = state.seconds, state.selected
-            weights = selected.weights or self._copy_for_later(epoch)
-            self._selected = Selected(selected.epoch, selected.metrics, weights)
-        if epoch == self._config.epochs:
-            self._save(epoch)  # no epoch is left that would do it
-        return epoch
-
-    def _run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train and validate one epoch, report its points, and give its metrics."""
+    def _train_epoch(self) -> None:
+        """Train and validate one epoch of every trial."""
         started = self._timer()
-        record = self._learner.train_epoch(epoch, before_step=self._before_step)
+        epochs = [run.epoch + 1 for run in self._runs]
+        records = self._group.train_epoch(epochs, before_step=self._before_step)
         seconds = max(self._timer() - started, 1e-9)
-        self._report_batch_losses(epoch, record)
-        step = epoch * self._learner.steps_per_epoch
-        val = self._evaluate("val", step=step)
-        metrics = _named("train", record.train) | _named("val", val)
-        rates = {"lr": record.lr, "images_per_second": len(self._data.train) / seconds}
-        self._report_points(self._curve.epoch_values(metrics | rates, epoch=epoch, step=step))
-        self._check_finite("val/loss", val.loss, epoch=epoch, step=step)
-        return metrics
+        for run, record in zip(self._runs, records, strict=True):
+            self._try(run, partial(run.take_losses, record))
+        self._stop_if_all_left()
+        scores = self._group.evaluate("val", before_batch=self._before_batch)
+        share = seconds / len(self._runs)
+        for run, record, score in zip(self._runs, records, scores, strict=True):
+            self._try(run, partial(run.take_scores, record, score, training_seconds=share))
+        self.is_new = False
 
-    def _evaluate(self, split: str, *, step: int) -> Score:
-        check = functools.partial(self._check_whether_to_go_on, step)
-        return self._learner.evaluate(split, before_batch=check)
+    def _finish(self) -> None:
+        """Score the trials that have no epoch left on the test split, and end them."""
+        trained = [run for run in self._runs if run.is_trained]
+        group = self._group_of(trained)
+        for run in trained:
+            self._try(run, run.return_to_selected)
+        scores = group.evaluate("test", before_batch=self._before_batch)
+        for run, score in zip(trained, scores, strict=True):
+            self._try(run, partial(self._succeed, run, score))
+
+    def _succeed(self, run: TrialRun, test: Score) -> None:
+        self._end(run, run.finish(test, strategy=self._strategy, device=self._device))
 
     def _before_step(self, step: int) -> None:
-        self._check_whether_to_go_on(step)
-        self._curve.note_step(step)
+        self._ask_all(lambda run: run.before_step(step))
 
-    def _check_whether_to_go_on(self, step: int) -> None:
-        if self._reporter.stop_requested(self._trial_id):
-            raise StopRequestedError
-        timeout = self._assignment.timeout_seconds
-        if timeout is not None and self._timer() - self._started > timeout:
-            raise TrialTimeoutError(
-                f"not finished after {timeout:g} s (execution.timeout), at step {step} of "
-                f"{self._learner.total_steps}"
-            )
+    def _before_batch(self) -> None:
+        self._ask_all(TrialRun.check_whether_to_go_on)
 
-    def _report_batch_losses(self, epoch: int, record: EpochRecord) -> None:
-        """Report the losses of single steps; a bad one ends the trial, its past is kept."""
-        losses = record.batch_losses
-        good = next((i for i, x in enumerate(losses) if not math.isfinite(x)), len(losses))
-        first = (epoch - 1) * self._learner.steps_per_epoch + 1
-        self._report_points(self._curve.batch_losses(losses[:good], epoch=epoch, first_step=first))
-        if good < len(losses):
-            self._check_finite(BATCH_LOSS, losses[good], epoch=epoch, step=first + good)
+    def _ask_all(self, question: Callable[[TrialRun], None]) -> None:
+        """Ask all that have not ended whether to go on; this is asked before every step."""
+        for run in tuple(self._going):
+            try:
+                question(run)
+            except Exception as error:  # a trial's failure is data, whatever it is
+                self._end_by(run, error)
+        self._stop_if_all_left()
 
-    def _report_points(self, points: tuple[MetricPoint, ...]) -> None:
-        if points:
-            self._reporter.report(PointsMeasured(self._trial_id, points))
+    def _stop_if_all_left(self) -> None:
+        if not self._going:
+            raise _AllLeftError
 
-    def _note(self, kind: IncidentKind, message: str) -> None:
-        self._reporter.report(TrialNoted(self._trial_id, kind, message))
+    def _try(self, run: TrialRun, action: Callable[[], None]) -> None:
+        """Do something for a trial that has not ended; what it raises ends that one only."""
+        if run in self._going:
+            try:
+                action()
+            except Exception as error:  # a trial's failure is data, whatever it is
+                self._end_by(run, error)
 
-    def _check_finite(self, metric: str, value: float, *, epoch: int, step: int) -> None:
-        if not math.isfinite(value):
-            raise NotFiniteError(
-                f"{metric} became {value} at step {step} (epoch {epoch}) with "
-                f"lr {self._config.optimizer.lr:g}; a lower lr may help"
-            )
+    def _end_by(self, run: TrialRun, error: Exception) -> None:
+        if isinstance(error, StopRequestedError):
+            self._end(run, TrialStopped(run.trial_id))
+        else:
+            self._end(run, TrialFailed(run.trial_id, failure_of(error, device=self._device)))
 
-    def _select(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Let the epoch count if it is better than all before (or simply the latest)."""
-        objective, before = self._config.objective, self._selected
-        best = None if before is None else before.metrics[objective.metric]
-        if objective.select == "last" or objective.improves(metrics[objective.metric], best):
-            self._selected = Selected(epoch, metrics, self._copy_for_later(epoch))
+    def _end(self, run: TrialRun, ending: Ending) -> None:
+        self._going.remove(run)
+        self._reporter.report(ending)
 
-    def _copy_for_later(self, epoch: int) -> Mapping[str, Tensor] | None:
-        """Copy the weights if this epoch's may count in the end, and steps yet change them."""
-        is_final = epoch == self._config.epochs
-        if self._config.objective.select == "last" or is_final:
-            return None
-        return self._learner.copy_weights()
+    def _let_leave(self) -> None:
+        """Between two epochs, let the group go on without the members that have ended."""
+        if len(self._going) < len(self._runs):
+            self._group = self._group_of(self._going)
+            self._runs = [*self._going]
+            self._share_time()
 
-    def _save(self, epoch: int) -> None:
-        assert self._selected is not None
-        if self._saver is not None:
-            self._saver.save(epoch, self._selected, seconds=self._seconds())
+    def _group_of(self, runs: Sequence[TrialRun]) -> Group:
+        """Give the group of some of the trials, in their order, and let them go on in it."""
+        if len(runs) == len(self._runs):
+            return self._group
+        group = self._group.keep([self._runs.index(run) for run in runs])
+        for run, member in zip(runs, group.members, strict=True):
+            run.move_to(member)
+        return group
 
-    def _seconds(self) -> float:
-        """Give how long the trial has trained, earlier attempts as far as they count."""
-        return self._seconds_before + self._timer() - self._started
-
-    def _finish(self) -> TrialSucceeded:
-        selected = self._selected
-        assert selected is not None, "a trial has at least one epoch"
-        if selected.weights is not None:
-            self._learner.module.load_state_dict(selected.weights)
-        test = self._evaluate("test", step=self._learner.total_steps)
-        step = selected.epoch * self._learner.steps_per_epoch
-        self._check_finite("test/loss", test.loss, epoch=selected.epoch, step=step)
-        return TrialSucceeded(
-            trial_id=self._trial_id,
-            metrics={**selected.metrics, **_named("test", test)},
-            selected_epoch=selected.epoch,
-            duration_seconds=self._seconds(),
-            confusion=test.confusion,
-            peak_memory_bytes=peak_memory_bytes(self._device),
-        )
-
-    def _check_data(self) -> None:
-        """Hold the data to what the trial's configuration says it is."""
-        wanted = self._config.data
-        if wanted.digest != self._data.digest:
-            raise DatasetChecksumError(
-                f"{wanted.name}: the staged data is not the planned data (digest "
-                f"{self._data.digest[:12]}, planned {wanted.digest[:12]}); plan again"
-            )
-
-
-def _named(split: str, score: Score) -> dict[str, float]:
-    """Give a score's numbers as metrics, `split/name`."""
-    values = {"loss": score.loss, **score.metrics}
-    return {f"{split}/{name}": value for name, value in values.items()}
+    def _share_time(self) -> None:
+        """Count the time that passes for each of those that train by its share."""
+        for run in self._runs:
+            run.watch.run(1 / len(self._runs))

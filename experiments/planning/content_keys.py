@@ -12,6 +12,7 @@ from experiments.architectures.torchvision_networks import TorchvisionNetwork
 from experiments.architectures.transfer import SourceNetwork
 from experiments.data.data_changes import opened_changes
 from experiments.data.dataset_facts import DatasetFacts
+from experiments.planning.digest import digest
 from experiments.records import SEMANTICS_VERSION, TrialConfig
 from experiments.spec import Spec
 
@@ -64,11 +65,3 @@ def content(config: TrialConfig, network_digest: str) -> dict[str, Any]:
         "architecture": network_digest,
         "init": init and {**init, "source": None, "path": None},
     }
-
-
-def digest(value: Any) -> str:
-    """Hash JSON-ready data; equal data give equal digests, however it is ordered."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return hashlib.sha256(text.encode()).hexdigest()

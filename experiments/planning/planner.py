@@ -15,7 +15,8 @@ from experiments.data.datasets import split_sizes
 from experiments.errors import NotFoundError
 from experiments.hyperparameters import scalar
 from experiments.language.kinds import Faults
-from experiments.planning.content_keys import content, digest
+from experiments.planning.content_keys import content
+from experiments.planning.digest import digest
 from experiments.planning.knowledge import Knowledge
 from experiments.planning.layer_places import layer_place
 from experiments.planning.remarks import network_remarks

@@ -191,8 +191,8 @@ LINES: list[tuple[str, str, str]] = [
         "execution: {timeuot: 5m}",
         (
             "3:13: execution: unknown key 'timeuot'; did you mean 'timeout'?; known keys: timeout, "
-            "retries, max_losses, stall_timeout, max_failed_trials, reuse, priority, precision, "
-            "max_trials"
+            "retries, max_losses, stall_timeout, max_failed_trials, reuse, priority, strategy, "
+            "precision, max_trials"
         ),
     ),
     (

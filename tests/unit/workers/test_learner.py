@@ -22,7 +22,7 @@ from workers.augmentation import augment
 from workers.batches import standardise
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
-from workers.learner import EpochRecord, Learner
+from workers.learner import EpochRecord, Learner, draw_order
 from workers.losses import build_loss
 
 MakeConfig = Callable[..., TrialConfig]
@@ -44,13 +44,15 @@ def train(learner: Learner, epoch: int) -> EpochRecord:
     return learner.train_epoch(epoch, before_step=pass_on)
 
 
-def test_steps_are_counted_over_the_trial(make_config: MakeConfig, digits: StagedData) -> None:
+def test_steps_are_counted_from_the_epochs_first(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
     learner, steps = Learner(make_config(), digits, device=CPU), list[int]()
     for epoch in (1, 2):
         record = learner.train_epoch(epoch, before_step=steps.append)
         assert len(record.batch_losses) == learner.steps_per_epoch
     assert learner.steps_per_epoch == 6  # 189 images in batches of 32
-    assert steps == list(range(1, 13))
+    assert steps == [*range(1, 7), *range(1, 7)]
 
 
 @pytest.mark.parametrize("loss", OF_CLASSES)
@@ -72,11 +74,11 @@ def test_training_scores_are_exact_means_with_the_partial_batch(
 def test_an_epoch_sees_every_image_once_in_an_order_of_its_own(
     make_config: MakeConfig, digits: StagedData
 ) -> None:
-    learner = Learner(make_config(), digits, device=CPU)
-    orders = [learner._draw_order(epoch).tolist() for epoch in (1, 2)]
+    config = make_config()
+    orders = [draw_order(config, epoch, digits.train).tolist() for epoch in (1, 2)]
     assert all(sorted(order) == list(range(189)) for order in orders)
     assert orders[0] != orders[1]
-    assert learner._draw_order(1).tolist() == orders[0]
+    assert draw_order(config, 1, digits.train).tolist() == orders[0]
 
 
 def test_an_epoch_depends_on_nothing_but_the_weights(
@@ -184,7 +186,7 @@ def test_augmentation_changes_the_training_images_by_a_stream_of_its_own(
     assert records[0].batch_losses != records[1].batch_losses
     change = flipped._augmentation(1)
     assert change is not None
-    images, labels = digits.train.gather(flipped._draw_order(1))
+    images, labels = digits.train.gather(draw_order(flipped.config, 1, digits.train))
     generator = torch.Generator().manual_seed(stream_seed(0, "augmentation", 1))
     expected, _ = augment(images, labels, flip, generator=generator)
     assert torch.equal(change(images, labels)[0], expected)

@@ -1,0 +1,45 @@
+"""How many trials should train as one program: as many as that is faster for, and as fit."""
+
+import math
+from typing import Final
+
+from experiments.planning.cost import Work
+
+MOST_MEMBERS: Final = 64
+"""The largest pack."""
+
+_MEMBERS_ON_CPU: Final = 16
+_MOST_PRODUCTS_ON_CPU: Final = 25e6
+"""Multiply-adds of one member's training step, up to which a CPU is faster with a pack.
+
+A step of a small network is mostly the starting of operations, which a pack starts once for all
+its members; the products of a larger one keep a core busy by themselves.
+"""
+
+_BYTES_OF_A_GPU: Final = 8 * 2**30
+"""What a GPU is taken to have, at the least, for a pack."""
+
+
+def most_members(work: Work, *, gpus: float) -> int:
+    """Give how many trials of this work a worker should train as one program; 1 for none.
+
+    It follows from the trial and the worker's size alone, so that a trial is trained in the same
+    way, and to the same numbers, whoever else waits.
+
+    Args:
+        work: The trial's. Its evaluations count as part of the steps, which is near enough.
+        gpus: The worker's; of a fraction, only that share of the memory is taken to be there.
+    """
+    if gpus > 0:
+        fitting = int(min(gpus, 1.0) * _BYTES_OF_A_GPU) // max(work.memory_bytes, 1)
+        return max(1, min(MOST_MEMBERS, fitting))
+    is_small = work.multiply_adds < _MOST_PRODUCTS_ON_CPU * work.steps
+    return _MEMBERS_ON_CPU if is_small else 1
+
+
+def fair_share(left: float, *, num_workers: int) -> int:
+    """Give the most trials that one worker may take, so that none sits long on what others lack.
+
+    `left` counts the trials that wait, and of those under way what is left of each.
+    """
+    return max(1, math.ceil(left / max(num_workers, 1)))

@@ -1,0 +1,55 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from experiments.records import TrialConfig
+from workers.datasets.staged import StagedData
+from workers.groups import Group, build_group
+
+MakeConfig = Callable[..., TrialConfig]
+CPU = torch.device("cpu")
+
+
+def losses(group: Group, epoch: int) -> list[float]:
+    """Give the losses of an epoch's steps, of the first member."""
+    epochs = [epoch] * len(group.members)
+    return [*group.train_epoch(epochs, before_step=lambda _: None)[0].batch_losses]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_network_alone_and_a_pack_are_driven_alike(
+    make_config: MakeConfig, digits: StagedData, fused: bool
+) -> None:
+    steps, batches = list[int](), list[None]()
+    group = build_group([make_config()], digits, device=CPU, fused=fused)
+    (record,) = group.train_epoch([1], before_step=steps.append)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert len(record.batch_losses) == 6
+    for split in ("val", "test"):
+        (score,) = group.evaluate(split, before_batch=lambda: batches.append(None))
+        assert score.metrics["accuracy"] > 0.1
+    assert len(batches) >= 2
+    (member,) = group.members
+    assert (member.steps_per_epoch, member.total_steps) == (6, 12)
+    assert group.strategy == ("fused, 1 member" if fused else "plain")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_who_is_kept_goes_on_where_it_was(
+    make_config: MakeConfig, digits: StagedData, fused: bool
+) -> None:
+    one, other = (build_group([make_config()], digits, device=CPU, fused=fused) for _ in range(2))
+    losses(one, 1)
+    losses(other, 1)
+    assert losses(one.keep([0]), 2) == losses(other, 2)
+
+
+def test_a_pack_and_a_network_alone_start_from_the_same_weights(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    configs = [make_config(seed=seed) for seed in (0, 1)]
+    pack = build_group(configs, digits, device=CPU, fused=True)
+    for config, member in zip(configs, pack.members, strict=True):
+        (alone,) = build_group([config], digits, device=CPU, fused=False).members
+        torch.testing.assert_close(dict(member.weights()), dict(alone.weights()), rtol=0, atol=0)

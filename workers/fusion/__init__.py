@@ -1,0 +1,1 @@
+"""Networks of one shape that learn as one program."""

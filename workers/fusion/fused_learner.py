@@ -1,0 +1,307 @@
+"""Networks that learn as one program: the members of a pack, epoch by epoch.
+
+Each member draws its weights, its order, its augmentation and its dropout from streams of its
+own, as `workers.learner.Learner` does, and gets the same numbers but for rounding. They
+depend neither on how many members there are nor on who they are.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from experiments.planning.cost import evaluation_batch
+from experiments.records import TrialConfig
+from experiments.streams import stream_seed
+from workers.augmentation import augment
+from workers.batches import standardise
+from workers.criterion import Score
+from workers.datasets.staged import StagedData
+from workers.devices import memory_layout
+from workers.fusion.fused_criterion import FusedCriterion
+from workers.fusion.fused_network import (
+    fuse,
+    load_member,
+    member_state,
+    set_dropout_generators,
+)
+from workers.fusion.fused_optimizers import build_fused_optimizer
+from workers.initial_values import initial_state
+from workers.learner import EpochRecord, draw_order, epoch_rates, mean_loss
+from workers.modules import module_without_storage
+
+_LEAST_EVALUATED: Final = 16
+"""Examples of a member that are evaluated at a time, even where batches are smaller."""
+
+_BLOCK_BYTES: Final = 2**18
+"""About as many bytes of a member's inputs are made ready at a time, and its metrics counted:
+the same however many members there are, because the order of summation decides the last bit."""
+
+
+class FusedLearner:
+    """The state of a pack's training; its members are at epochs of their own.
+
+    All pass over the same data in batches of one size, so an epoch has the same steps for all.
+    """
+
+    def __init__(
+        self, configs: Sequence[TrialConfig], data: StagedData, *, device: torch.device
+    ) -> None:
+        """Make room for trials of one shape, in the order of `pack_order`; weights are 0."""
+        self.data = data.to(device)
+        self._unmoved = data
+        self._device = device
+        self._configs = tuple(configs)
+        self._batch_size = configs[0].batch_size
+        self.steps_per_epoch = math.ceil(len(data.train) / self._batch_size)
+        self._template = module_without_storage(configs[0].architecture)
+        self._layout = memory_layout(self._template, device)
+        self._module = fuse([config.architecture for config in configs], device=device)
+        learned = (each for each in self._module.parameters() if each.requires_grad)
+        self._optimizer = build_fused_optimizer([each.optimizer for each in configs], learned)
+        self._criterion = FusedCriterion(configs, self.data)
+        self._dropout = [torch.Generator(device) for _ in configs]
+        set_dropout_generators(self._module, self._dropout)
+
+    @classmethod
+    def start(
+        cls, configs: Sequence[TrialConfig], data: StagedData, *, device: torch.device
+    ) -> "FusedLearner":
+        """Build the networks of trials, with their first weights: drawn on the CPU."""
+        pack = cls(configs, data, device=device)
+        for index, config in enumerate(configs):
+            drawn = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
+            load_member(pack._module, index, initial_state(pack._template, drawn))
+        return pack
+
+    @property
+    def members(self) -> tuple["FusedMember", ...]:
+        """Show each member as a network that learns."""
+        return tuple(FusedMember(self, index) for index in range(len(self._configs)))
+
+    @property
+    def strategy(self) -> str:
+        """How they run, for a trial's record."""
+        num = len(self._configs)
+        return f"fused, {num} member" + "s" * (num != 1)
+
+    def train_epoch(
+        self, epochs: Sequence[int], *, before_step: Callable[[int], None]
+    ) -> list[EpochRecord]:
+        """Pass once over the training split, for each member in its own order.
+
+        Args:
+            epochs: Which pass it is of each member, from 1.
+            before_step: Called before each step with its number in the epoch, from 1; what it
+                raises ends the epoch.
+
+        Returns:
+            A record a member; of one that diverged the losses tell from which step on.
+        """
+        for config, epoch, generator in zip(self._configs, epochs, self._dropout, strict=True):
+            generator.manual_seed(stream_seed(config.seed, "dropout", epoch))
+        self._module.train()
+        rates = self._rates(epochs)
+        tallies = self._criterion.tallies(self.data.train.indices.device)
+        losses, done = list[Tensor](), 0
+        for inputs, targets in self._blocks(epochs):
+            block_losses, answers = self._train_block(
+                inputs, targets, rates, done=done, before_step=before_step
+            )
+            done += len(block_losses)
+            losses.append(block_losses)
+            for index, tally in enumerate(tallies):
+                tally.add(answers[:, index].flatten(0, 1), targets[:, index].flatten(0, 1))
+        columns = torch.cat(losses).T.double().cpu()  # (K, S)
+        return [
+            EpochRecord(
+                self._criterion[index].running_score(self._mean_loss(column), tally),
+                tuple(column.tolist()),
+                rates[-1][index],
+            )
+            for index, (column, tally) in enumerate(zip(columns, tallies, strict=True))
+        ]
+
+    def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> list[Score]:
+        """Score every member on the split "val" or "test", as `workers.evaluation` does one.
+
+        As many examples at a time as in training, for which there is room, or a few more.
+        """
+        self._module.eval()
+        examples = self.data.val if split == "val" else self.data.test
+        num, device = len(self._configs), examples.indices.device
+        size = max(_LEAST_EVALUATED, self._batch_size)
+        size = min(size, evaluation_batch(self.data.input_shape))
+        totals = torch.zeros(num, dtype=torch.float64, device=device)
+        tallies = self._criterion.tallies(device)
+        order = torch.arange(len(examples), device=device)
+        with torch.inference_mode():
+            for positions in torch.split(order, self._block_size(size)):
+                raw, targets = examples.gather(positions)
+                wanted = self._criterion.shared_targets(raw, targets)
+                inputs = standardise(raw, self.data, layout=self._layout)
+                parts = []
+                for x in torch.split(inputs, size):
+                    before_batch()
+                    outputs = self._module(torch.cat([x] * num))  # `cat` keeps the layout
+                    parts.append(outputs.view(num, len(x), *outputs.shape[1:]))
+                outputs = torch.cat(parts, dim=1)
+                totals += self._criterion.losses(outputs, wanted).double().sum(dim=1)
+                for tally, answers, truth in zip(tallies, outputs, wanted, strict=True):
+                    tally.add(answers, truth)
+        return [
+            self._criterion[index].score(total / len(examples), tally)
+            for index, (total, tally) in enumerate(zip(totals.tolist(), tallies, strict=True))
+        ]
+
+    def keep(self, places: Collection[int]) -> "FusedLearner":
+        """Give a pack of the members at these places only, in their order, as they are now."""
+        kept = sorted(places)
+        configs = [self._configs[place] for place in kept]
+        pack = FusedLearner(configs, self._unmoved, device=self._device)
+        for index, place in enumerate(kept):
+            weights, optimizer = self.weights_of(place), self.optimizer_state_of(place)
+            pack.restore_member(index, weights, optimizer)
+        return pack
+
+    def config_of(self, index: int) -> TrialConfig:
+        """Give a member's configuration."""
+        return self._configs[index]
+
+    def weights_of(self, index: int) -> dict[str, Tensor]:
+        """Copy a member's weights and batch norm's statistics, as the plain module names them."""
+        return member_state(self._module, index)
+
+    def optimizer_state_of(self, index: int) -> dict[str, Any]:
+        """Copy what the optimizer remembers of a member, as the plain optimizer has it."""
+        return self._optimizer.member_state(index)
+
+    def restore_member(
+        self, index: int, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any] | None
+    ) -> None:
+        """Let a member go on from weights and an optimizer's state; None changes nothing there."""
+        load_member(self._module, index, weights)
+        if optimizer is not None:
+            self._optimizer.restore_member(index, optimizer)
+
+    def _train_block(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        rates: Sequence[Sequence[float]],
+        *,
+        done: int,
+        before_step: Callable[[int], None],
+    ) -> tuple[Tensor, Tensor]:
+        """Make the steps of one block, the first of them after `done` others of the epoch.
+
+        Args:
+            inputs: (S K n, ...), step by step, each member by member.
+            targets: (S, K, n, ...).
+            rates: Of each step of the epoch, one a member.
+            done: Steps of the epoch so far.
+            before_step: As in `train_epoch`.
+
+        Returns:
+            The steps' losses (S, K), and the outputs (S, K, n, ...).
+        """
+        module, losses_of, optimizer = self._module, self._criterion.losses, self._optimizer
+        num, size = targets.shape[1:3]
+        losses, answers = [], []
+        for x, y in zip(torch.split(inputs, num * size), targets, strict=True):
+            before_step(done + 1)
+            outputs = module(x)
+            outputs = outputs.view(num, size, *outputs.shape[1:])
+            step_losses = losses_of(outputs, y).mean(dim=1)
+            if step_losses.requires_grad:  # the members' losses are added, never averaged
+                torch.autograd.backward(step_losses.sum())
+            optimizer.step(lr=rates[done])
+            losses.append(step_losses.detach())
+            answers.append(outputs.detach())
+            done += 1
+        return torch.stack(losses), torch.stack(answers)
+
+    def _blocks(self, epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs (S K n, ...) standardised, and targets (S, K, n, ...), in blocks."""
+        size, num = self._batch_size, len(self._configs)
+        pairs = [*zip(self._configs, epochs, strict=True)]
+        orders = torch.stack([draw_order(*pair, self.data.train) for pair in pairs])  # (K, N)
+        chances = [
+            torch.Generator().manual_seed(stream_seed(config.seed, "augmentation", epoch))
+            for config, epoch in pairs
+        ]
+        whole = orders.shape[1] // size * size
+        parts = torch.split(orders[:, :whole], self._block_size(size), dim=1)
+        for part in (*parts, orders[:, whole:]):
+            if part.shape[1] > 0:
+                positions = part.reshape(num, -1, min(size, part.shape[1]))
+                yield self._block(positions.transpose(0, 1), chances)
+
+    def _block(
+        self, positions: Tensor, chances: Sequence[torch.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """Gather, change and standardise the examples at positions (S, K, n)."""
+        raw, targets = self.data.train.gather(positions.flatten())
+        raw = raw.view(*positions.shape, *raw.shape[1:])
+        targets = targets.view(*positions.shape, *targets.shape[1:])
+        config = self._configs[0].augmentation  # one for all
+        if config.name != "none":
+            pairs = zip(raw.unbind(dim=1), targets.unbind(dim=1), chances, strict=True)
+            changed = [
+                augment(images.flatten(0, 1), truth.flatten(0, 1), config, generator=generator)
+                for images, truth, generator in pairs
+            ]
+            raw, targets = (
+                torch.stack([part.unflatten(0, positions.shape[::2]) for part in parts], dim=1)
+                for parts in zip(*changed, strict=True)
+            )
+        inputs = standardise(raw.flatten(0, 2), self.data, layout=self._layout)
+        return inputs, self._criterion.targets(raw, targets)
+
+    def _block_size(self, batch_size: int) -> int:
+        """Give how many examples of a member are made ready at a time: whole batches."""
+        batch_bytes = 4 * math.prod(self.data.input_shape) * batch_size
+        return batch_size * max(1, _BLOCK_BYTES // batch_bytes)
+
+    def _rates(self, epochs: Sequence[int]) -> list[tuple[float, ...]]:
+        """Give the learning rates of an epoch's steps, one a member."""
+        own = [
+            epoch_rates(config, epoch, steps_per_epoch=self.steps_per_epoch)
+            for config, epoch in zip(self._configs, epochs, strict=True)
+        ]
+        return [*zip(*own, strict=True)]
+
+    def _mean_loss(self, batch_losses: Tensor) -> float:
+        num_examples = len(self.data.train)
+        return mean_loss(batch_losses, batch_size=self._batch_size, num_examples=num_examples)
+
+
+class FusedMember:
+    """One member of a pack, as a trial's run sees its network."""
+
+    def __init__(self, pack: FusedLearner, index: int) -> None:
+        """Show the member at a place."""
+        self.config = pack.config_of(index)
+        self.data = pack.data
+        self.steps_per_epoch = pack.steps_per_epoch
+        self.total_steps = pack.steps_per_epoch * self.config.epochs
+        self._pack = pack
+        self._index = index
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Copy weights and batch norm's statistics, as they are now."""
+        return self.copy_weights()
+
+    def copy_weights(self) -> dict[str, Tensor]:
+        """Copy weights and batch norm's statistics, as they are now."""
+        return self._pack.weights_of(self._index)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Copy what the optimizer remembers."""
+        return self._pack.optimizer_state_of(self._index)
+
+    def restore(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any] | None) -> None:
+        """Go on from weights and an optimizer's state; None where no step is left to make."""
+        self._pack.restore_member(self._index, weights, optimizer)
