@@ -22,6 +22,7 @@ _TYPES: Final = {
     "seconds": "float64",
     "peak_memory_bytes": "Int64",
     "machine": "string",
+    "strategy": "string",
     "failure": "string",
 }
 
@@ -32,9 +33,9 @@ def trials_frame(rows: Sequence[TrialRow], *, task: str) -> pd.DataFrame:
     Columns: `trial` (id), `number`, `variant`, `seed`, `state`, `attempts`, `reused_from` (the
     trial whose result this one has), one for each hyperparameter in the order of docs/spec.md
     (missing where it does not apply), one for each of `metric_names(task)`, `selected_epoch`;
-    `seconds`, `peak_memory_bytes` and `machine` of the training that gave the result; `failure`
-    (its message). All columns but the hyperparameters' are always there, and always of the
-    same type.
+    `seconds`, `peak_memory_bytes`, `machine` and `strategy` of the training that gave the result
+    (no strategy where that was another trial's); `failure` (its message). All columns but the
+    hyperparameters' are always there, and always of the same type.
     """
     columns: dict[str, list[Any]] = {
         "trial": [row.id for row in rows],
@@ -55,6 +56,7 @@ def trials_frame(rows: Sequence[TrialRow], *, task: str) -> pd.DataFrame:
     columns["seconds"] = [row.duration_seconds for row in rows]
     columns["peak_memory_bytes"] = [row.peak_memory_bytes for row in rows]
     columns["machine"] = [row.machine for row in rows]
+    columns["strategy"] = [row.strategy for row in rows]
     columns["failure"] = [None if r.failure is None else r.failure.message for r in rows]
     return pd.DataFrame(columns).astype({**_TYPES, **dict.fromkeys(metrics, "float64")})
 

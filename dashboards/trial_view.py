@@ -93,8 +93,9 @@ def _cost(row: TrialRow) -> str:
     """Say what the attempt that succeeded took, and where."""
     took = "" if row.duration_seconds is None else f", {row.duration_seconds:.1f} s"
     where = "" if row.machine is None else f" on {shown(row.machine)}"
+    how = "" if row.strategy is None else f" ({shown(row.strategy)})"
     peak = row.peak_memory_bytes
-    return took + where + ("" if peak is None else f", at most {bytes_text(peak)} of memory")
+    return took + where + how + ("" if peak is None else f", at most {bytes_text(peak)} of memory")
 
 
 def _metrics_table(metrics: Mapping[str, float]) -> RenderableType:

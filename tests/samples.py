@@ -34,7 +34,7 @@ SOME_WORK = Work(
     epochs=2,
     steps=20,
     layer_runs=160,
-    multiply_adds=10**13,
+    multiply_adds=10**8,
     elements=10**7,
     updated_parameters=10**6,
     memory_bytes=10**7,
@@ -85,7 +85,7 @@ def an_experiment(
         tags={"team": "vision"},
         objective=objective or Objective(),
         resources=resources,
-        execution=execution or Execution(),
+        execution=execution or Execution(strategy="auto"),
         checkpoints=CheckpointPolicy(every_epochs=2, keep=keep),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, select, true
+from sqlalchemy import Engine, case, func, select, true
 
 from experiments.architectures.transfer import SourceNetwork
 from experiments.errors import NotFoundError
@@ -17,6 +17,9 @@ from orchestrator.store.rows import CheckpointRow, ExperimentRow, TrialRow
 from orchestrator.store.tables import experiment, trial
 
 MOST_SAMPLES: Final = 500
+PLAIN: Final = "plain"
+"""The strategy of a trial that had its worker to itself."""
+
 _KEYS_AT_ONCE: Final = 1000  # databases bound the values of one statement
 
 
@@ -49,17 +52,21 @@ class Known:
         """Give what the latest successful trials took on a machine, the newest first.
 
         Seconds are those that a worker was taken, from the claim to the end, and therefore
-        only of trials that succeeded at once, by their own training. What another version wrote
-        as work is left out.
+        only of trials that succeeded at once, by their own training. Of a pack it is the trial's
+        share; the memory is everybody's then, and not given. What another version wrote as
+        work is left out.
         """
-        seconds = trial.c.finished_at - trial.c.started_at
+        was_alone = func.coalesce(trial.c.strategy, PLAIN) == PLAIN
+        taken_alone = trial.c.finished_at - trial.c.started_at
+        seconds = case((was_alone, taken_alone), else_=trial.c.duration_seconds)
+        peak_memory = case((was_alone, trial.c.peak_memory_bytes))
         at_once = (
             (trial.c.state == TrialState.SUCCEEDED)
             & (trial.c.fence == 1)
             & trial.c.reused_from.is_(None)
         )
         query = (
-            select(trial.c.work, seconds, trial.c.peak_memory_bytes)
+            select(trial.c.work, seconds, peak_memory)
             .where(trial.c.machine == machine, at_once)
             .order_by(trial.c.finished_at.desc())
             .limit(MOST_SAMPLES)

@@ -214,6 +214,8 @@ def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
         tags["mlflow.source.git.commit"] = experiment.git_commit
     if trial.reused_from is not None:
         tags["trainyard.reused_from"] = trial.reused_from
+    if trial.strategy is not None:
+        tags["trainyard.strategy"] = trial.strategy
     if trial.failure is not None:
         tags["trainyard.failure"] = trial.failure.kind
         tags["trainyard.failure.type"] = trial.failure.type

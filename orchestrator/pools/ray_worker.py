@@ -89,7 +89,8 @@ class PackWorker:
         try:
             data = stage(pack[0].config.data, root=self._data_root)
             self._news.training_begins()
-            run_pack(pack, data, self._news, device=self._device)
+            members = pack[0].members
+            run_pack(pack, data, self._news, device=self._device, members=members)
         except BaseException as error:  # also SystemExit: a worker that ends tells nobody why
             self._news.fail_the_rest(failure_of(error))
         self._news.end()

@@ -19,16 +19,18 @@ from sqlalchemy import (
     update,
 )
 
+from experiments.planning.cost import Work
+from experiments.planning.packing import most_members
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint, TrialConfig
-from experiments.states import TRANSITIONS, AttemptState, TrialState
+from experiments.states import TRANSITIONS, AttemptState, FailureKind, TrialState
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.resuming import resume_points
-from orchestrator.queueing.retry import LONGEST_DELAY_SECONDS
+from orchestrator.queueing.retry import LONGEST_DELAY_SECONDS, must_go_alone
 from orchestrator.queueing.reuse import IS_KNOWN, is_found
 from orchestrator.store.tables import IS_LEASED, IS_QUEUED, attempt, experiment, trial
 
 COUNTED_AT_MOST: Final = 200
-"""More waiting trials of one experiment than these make no difference to anyone."""
+"""More waiting trials of one experiment make no difference, unless there are many workers."""
 
 SHARED_KEY_INDEX: Final = "uq_trial_shared_key_leased"
 """It refuses a second lease of one shared key, which no two transactions see coming."""
@@ -50,7 +52,10 @@ _TWIN_IS_LEASED = is_found(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A trial that is ours for now, and all that a worker needs to train it."""
+    """A trial that is ours for now, and all that a worker needs to train it.
+
+    `members` is the most trials that are trained as one program with it; 1 is the plain loop.
+    """
 
     lease: Lease
     experiment_id: str
@@ -61,6 +66,7 @@ class Claim:
     timeout_seconds: float | None
     stall_timeout_seconds: float | None
     resume_from: tuple[ResumePoint, ...]
+    members: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +132,13 @@ def in_line(
 
 
 def demand(
-    connection: Connection, served: Mapping[str, int], *, now: float
+    connection: Connection, served: Mapping[str, int], *, now: float, count_to: int
 ) -> dict[Resources, int]:
     """Count the trials that may be claimed by the worker they need, first in line first.
 
-    Of each experiment no more than `COUNTED_AT_MOST`: this is asked at every turn.
+    Of each experiment no more than `count_to`: this is asked at every turn.
     """
-    candidates = in_line(connection, now=now, count_to=COUNTED_AT_MOST)
+    candidates = in_line(connection, now=now, count_to=count_to)
     waiting: dict[Resources, int] = {}
     for each in sorted(candidates, key=lambda candidate: candidate.need(served)):
         waiting[each.resources] = waiting.get(each.resources, 0) + each.num_waiting
@@ -141,7 +147,7 @@ def demand(
 
 def lease_next(
     connection: Connection,
-    experiment_id: str,
+    candidate: Candidate,
     *,
     worker: str,
     orchestrator: str,
@@ -149,30 +155,22 @@ def lease_next(
     lease_seconds: float,
     now: float,
     waits: bool,
-) -> Sequence[Row[Any]]:
-    """Lease an experiment's next trials and open their attempts, no two of one shared key.
+) -> tuple[Claim, ...]:
+    """Lease an experiment's next trial, with further ones that can be trained in one pack with it.
 
-    Gives no row where others are just taking the last ones, where the experiment was paused
-    just now, and where another has locked it unless this `waits` for that.
+    Up to `limit` in all, no two of one shared key; their attempts are opened. None where others
+    are just taking the last ones, where the experiment was paused just now, and where another
+    has locked it unless this `waits` for that.
     """
     assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
-    if not _hold_unpaused(connection, experiment_id, waits=waits):
-        return []
-    picked = connection.execute(
-        select(trial.c.id, trial.c.shared_key)
-        .where(trial.c.experiment_id == experiment_id, *_may_be_claimed(now))
-        .order_by(trial.c.number)
-        .limit(limit)
-        .with_for_update(skip_locked=True, key_share=True)
-    ).all()
-    first_of_its_key: dict[str, str] = {}
-    for trial_id, shared_key in picked:
-        first_of_its_key.setdefault(shared_key or trial_id, trial_id)
+    if not _hold_unpaused(connection, candidate.id, waits=waits):
+        return ()
+    picked = _pick(connection, candidate, limit=limit, now=now)
     if not picked:
-        return []
+        return ()
     rows = connection.execute(
         update(trial)
-        .where(trial.c.id.in_(first_of_its_key.values()))
+        .where(trial.c.id.in_([row.id for row in picked]))
         .values(
             state=TrialState.LEASED,
             fence=trial.c.fence + 1,
@@ -192,7 +190,51 @@ def lease_next(
     connection.execute(
         insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
     )
-    return sorted(rows, key=lambda row: int(row.number))
+    members = _most_members(picked[0], candidate)
+    rows = sorted(rows, key=lambda row: int(row.number))
+    return _read_claims(connection, rows, candidate, members=members)
+
+
+def _pick(
+    connection: Connection, candidate: Candidate, *, limit: int, now: float
+) -> Sequence[Row[Any]]:
+    """Choose, and lock, the trial that is next and those that go with it in one pack."""
+    names = ("id", "number", "shared_key", "pack_shape", "work", "spent")
+    waiting = (
+        select(*(trial.c[name] for name in names))
+        .where(trial.c.experiment_id == candidate.id, *_may_be_claimed(now))
+        .order_by(trial.c.number)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    first = connection.execute(waiting.limit(1)).first()
+    if first is None:
+        return []
+    members = _most_members(first, candidate)
+    num_further = min(limit, members) - 1
+    if num_further < 1 or must_go_alone(first.spent, candidate.execution):
+        return [first]
+    alike = (trial.c.pack_shape == first.pack_shape) & (trial.c.number > first.number)
+    further = [
+        row
+        for row in connection.execute(waiting.where(alike).limit(num_further))
+        if _most_members(row, candidate) == members
+        and not must_go_alone(row.spent, candidate.execution)
+    ]
+    first_of_its_key: dict[str, Row[Any]] = {}
+    for row in (first, *further):
+        first_of_its_key.setdefault(row.shared_key or row.id, row)
+    return [*first_of_its_key.values()]
+
+
+def _most_members(row: Row[Any], candidate: Candidate) -> int:
+    """Give how many trials may be trained as one program with this one; 1 for the plain loop.
+
+    Plain, too, after it ran out of memory: that takes the least.
+    """
+    is_known = row.work.keys() == Work.__dataclass_fields__.keys()  # else of another version
+    if row.pack_shape is None or not is_known or row.spent.get(FailureKind.OUT_OF_MEMORY):
+        return 1
+    return most_members(Work.from_data(row.work), gpus=candidate.resources.gpus)
 
 
 def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -> bool:
@@ -209,8 +251,8 @@ def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -
     return connection.execute(going_on).first() is not None
 
 
-def read_claims(
-    connection: Connection, rows: Sequence[Row[Any]], candidate: Candidate
+def _read_claims(
+    connection: Connection, rows: Sequence[Row[Any]], candidate: Candidate, *, members: int
 ) -> tuple[Claim, ...]:
     """Turn leased rows into what a worker needs."""
     points = resume_points(connection, [row.id for row in rows if row.fence > 1])
@@ -225,6 +267,7 @@ def read_claims(
             timeout_seconds=candidate.execution.timeout,
             stall_timeout_seconds=candidate.execution.stall_timeout,
             resume_from=points.get(row.id, ()),
+            members=members,
         )
         for row in rows
     )

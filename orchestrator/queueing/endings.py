@@ -8,17 +8,34 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from experiments.events import Failure
 from experiments.records import Execution, Objective
 from experiments.states import TERMINAL_STATES, TRANSITIONS, AttemptState, TrialState
 from orchestrator.queueing import outbox
-from orchestrator.queueing.leases import Lease, Stop, holds
+from orchestrator.queueing.leases import Lease, Stop, holds, holds_one_of, lock_experiments
 from orchestrator.store.rows import OPEN_STATES
-from orchestrator.store.tables import attempt, experiment, trial
+from orchestrator.store.tables import IS_LEASED, attempt, experiment, trial
 
 _CHUNK: Final = 1000  # ids in one statement
+
+_COLUMNS: Final = [
+    trial.c[name]
+    for name in (
+        "id",
+        "fence",
+        "experiment_id",
+        "variant",
+        "worker",
+        "orchestrator",
+        "stop_requested",
+        "spent",
+    )
+] + [experiment.c[name] for name in ("objective", "execution", "checkpoints")]
+_HOLDINGS: Final = (
+    select(*_COLUMNS).select_from(experiment.join(trial)).with_for_update(key_share=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +73,23 @@ def lock(
     The experiment too, because "was this the last of its variant" and "was this one
     failure too many" must not be asked by two endings at once.
     """
-    query = (
-        select(
-            trial.c.experiment_id,
-            trial.c.variant,
-            trial.c.worker,
-            trial.c.orchestrator,
-            trial.c.stop_requested,
-            trial.c.spent,
-            experiment.c.objective,
-            experiment.c.execution,
-            experiment.c.checkpoints,
-        )
-        .select_from(experiment.join(trial))
-        .where(holds(lease) if only_if is None else holds(lease) & only_if)
-        .with_for_update(key_share=True)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
+    clause = holds(lease) if only_if is None else holds(lease) & only_if
+    row = connection.execute(_HOLDINGS.where(clause)).one_or_none()
+    return None if row is None else _holding(row)
+
+
+def lock_all(connection: Connection, leases: Collection[Lease]) -> dict[Lease, Holding]:
+    """Lock, as `lock` does one, the trials of those of the leases that are valid."""
+    of_trials = trial.c.id.in_({lease.trial_id for lease in leases})
+    lock_experiments(connection, of_trials & IS_LEASED)
+    rows = connection.execute(_HOLDINGS.where(holds_one_of(leases)).order_by(trial.c.id))
+    holdings = (_holding(row) for row in rows)
+    return {holding.lease: holding for holding in holdings}
+
+
+def _holding(row: Row[Any]) -> Holding:
     return Holding(
-        lease=lease,
+        lease=Lease(row.id, row.fence),
         experiment_id=row.experiment_id,
         variant=row.variant,
         worker=row.worker,
@@ -100,34 +113,69 @@ def end(
     values: Mapping[str, Any] | None = None,
 ) -> None:
     """End the attempt and move its trial on; `values` are further columns of the trial."""
-    assert to in TRANSITIONS[TrialState.LEASED], to
-    lease = holding.lease
-    terminal = to in TERMINAL_STATES
     told = failure.to_data() if failure is not None else None
+    further = {**(values or {}), "failure": told}
+    _end_all(connection, [(holding, further)], now=now, to=to, attempt_as=attempt_as)
+
+
+def succeed_all(
+    connection: Connection, results: Sequence[tuple[Holding, Mapping[str, Any]]], *, now: float
+) -> None:
+    """End attempts and their trials well, with the columns that hold their results.
+
+    Few statements, however many trials; all have values of the same columns.
+    """
+    if results:
+        endings = [(holding, {**values, "failure": None}) for holding, values in results]
+        _end_all(
+            connection,
+            endings,
+            now=now,
+            to=TrialState.SUCCEEDED,
+            attempt_as=AttemptState.SUCCEEDED,
+        )
+
+
+def _end_all(
+    connection: Connection,
+    endings: Sequence[tuple[Holding, Mapping[str, Any]]],
+    *,
+    now: float,
+    to: TrialState,
+    attempt_as: AttemptState,
+) -> None:
+    """End attempts, each with values of its trial's columns, "failure" among them."""
+    assert to in TRANSITIONS[TrialState.LEASED], to
+    terminal = to in TERMINAL_STATES
+    keys = [{"its": each.lease.trial_id, "fenced": each.lease.fence} for each, _ in endings]
     moved = connection.execute(
         update(trial)
-        .where(holds(lease))
+        .where(trial.c.id == bindparam("its"), trial.c.fence == bindparam("fenced"), IS_LEASED)
         .values(
             state=to,
             worker=None,
             orchestrator=None,
             lease_expires_at=None,
             stop_requested=None,
-            failure=told,
             finished_at=now if terminal else None,
-            **(values or {}),
-        )
+        ),
+        [{**key, **values} for key, (_, values) in zip(keys, endings, strict=True)],
     )
-    assert moved.rowcount == 1, f"{lease} was locked, and yet is not valid"
+    assert moved.rowcount == len(endings), "a trial was locked, and yet its lease is not valid"
     connection.execute(
         update(attempt)
-        .where(attempt.c.trial_id == lease.trial_id, attempt.c.fence == lease.fence)
-        .values(state=attempt_as, ended_at=now, failure=told)
+        .where(attempt.c.trial_id == bindparam("its"), attempt.c.fence == bindparam("fenced"))
+        .values(state=attempt_as, ended_at=now),
+        [
+            {**key, "failure": values["failure"]}
+            for key, (_, values) in zip(keys, endings, strict=True)
+        ],
     )
     if terminal:
-        announce(
-            connection, [Ended(lease.trial_id, holding.experiment_id, holding.variant)], now=now
-        )
+        ended = [
+            Ended(each.lease.trial_id, each.experiment_id, each.variant) for each, _ in endings
+        ]
+        announce(connection, ended, now=now)
 
 
 def answer_late(connection: Connection, lease: Lease, said: AttemptState) -> bool:

@@ -36,15 +36,24 @@ def holds(lease: Lease) -> ColumnElement[bool]:
     return (trial.c.id == lease.trial_id) & (trial.c.fence == lease.fence) & IS_LEASED
 
 
+def holds_one_of(leases: Iterable[Lease]) -> ColumnElement[bool]:
+    """Give the clause that is true of a trial while one of the leases, which is its, is valid.
+
+    It names the ids by themselves, too: by pairs alone SQLite would look through all trials.
+    """
+    pairs = [(lease.trial_id, lease.fence) for lease in leases]
+    ids = [trial_id for trial_id, _ in pairs]
+    return trial.c.id.in_(ids) & tuple_(trial.c.id, trial.c.fence).in_(pairs) & IS_LEASED
+
+
 def valid(leases: Iterable[Lease]) -> Select[tuple[str, int]]:
     """Select (id, fence) of the leases that are valid, and lock their trials.
 
     Locked in the order of ids, so that no two transactions wait for each other.
     """
-    pairs = [(lease.trial_id, lease.fence) for lease in leases]
     return (
         select(trial.c.id, trial.c.fence)
-        .where(tuple_(trial.c.id, trial.c.fence).in_(pairs), IS_LEASED)
+        .where(holds_one_of(leases))
         .order_by(trial.c.id)
         .with_for_update(key_share=True)
     )
@@ -55,13 +64,11 @@ def valid_leases(connection: Connection, leases: Iterable[Lease]) -> frozenset[L
     return frozenset(Lease(row.id, row.fence) for row in connection.execute(valid(leases)))
 
 
-def lock_trials(
-    connection: Connection, scope: ColumnElement[bool], condition: ColumnElement[bool]
-) -> list[Row[Any]]:
-    """Lock the experiments in `scope`, then those of its trials that fulfil the condition.
+def lock_experiments(connection: Connection, scope: ColumnElement[bool]) -> None:
+    """Lock the experiments of the trials in `scope`.
 
-    Rows are (id, experiment_id, variant, state, fence, orchestrator). Experiments first, here
-    as in endings, and each in the order of ids, so that no two transactions wait for each other.
+    They come before any trial, here as in endings, and each in the order of ids, so that no
+    two transactions wait for each other.
     """
     ids = connection.scalars(select(trial.c.experiment_id).where(scope).distinct()).all()
     connection.execute(
@@ -70,6 +77,16 @@ def lock_trials(
         .order_by(experiment.c.id)
         .with_for_update(key_share=True)
     ).all()
+
+
+def lock_trials(
+    connection: Connection, scope: ColumnElement[bool], condition: ColumnElement[bool]
+) -> list[Row[Any]]:
+    """Lock the experiments in `scope`, then those of its trials that fulfil the condition.
+
+    Rows are (id, experiment_id, variant, state, fence, orchestrator).
+    """
+    lock_experiments(connection, scope)
     names = ("id", "experiment_id", "variant", "state", "fence", "orchestrator")
     query = select(*(trial.c[name] for name in names)).where(scope, condition).order_by(trial.c.id)
     return list(connection.execute(query.with_for_update(key_share=True)))

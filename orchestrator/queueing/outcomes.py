@@ -4,7 +4,9 @@ Each does all of it in the caller's transaction, and nothing where the lease is 
 """
 
 import math
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
@@ -21,39 +23,49 @@ BAD_STATES: Final = (TrialState.FAILED, TrialState.QUARANTINED)
 """Those that `execution.max_failed_trials` counts, and that `retry` queues again."""
 
 
-def succeed(
-    connection: Connection,
-    lease: Lease,
-    event: TrialSucceeded,
-    *,
-    machine: str | None,
-    now: float,
-) -> bool:
-    """Record a result, with the checkpoints that stay; False where the lease is not valid."""
-    holding = endings.lock(connection, lease)
-    if holding is None:
-        return endings.answer_late(connection, lease, AttemptState.SUCCEEDED)
+@dataclass(frozen=True, slots=True)
+class Success:
+    """A result that came under a lease; `machine` names the worker's, if that is known."""
+
+    lease: Lease
+    event: TrialSucceeded
+    machine: str | None = None
+
+
+def succeed(connection: Connection, successes: Sequence[Success], *, now: float) -> list[bool]:
+    """Record results, with the checkpoints that stay; say of each whether it is on record.
+
+    False where the lease is not valid, and nothing of this result was recorded before.
+    """
+    holdings = endings.lock_all(connection, [each.lease for each in successes])
+    held = {each.lease: each for each in reversed(successes) if each.lease in holdings}
+    results = [(holdings[lease], _result(holdings[lease], each)) for lease, each in held.items()]
+    endings.succeed_all(connection, results, now=now)
+    kept = {
+        lease.trial_id: resuming.Kept(holdings[lease].keep, each.event.selected_epoch)
+        for lease, each in held.items()
+    }
+    resuming.settle(connection, kept)
+    return [
+        each.lease in held or endings.answer_late(connection, each.lease, AttemptState.SUCCEEDED)
+        for each in successes
+    ]
+
+
+def _result(holding: Holding, success: Success) -> dict[str, Any]:
+    """Give what the columns of a trial say of its result."""
+    event = success.event
     value = event.metrics.get(holding.objective.metric, math.nan)
-    endings.end(
-        connection,
-        holding,
-        now=now,
-        to=TrialState.SUCCEEDED,
-        attempt_as=AttemptState.SUCCEEDED,
-        values={
-            "metrics": encode_metrics(event.metrics),
-            "objective_value": value if math.isfinite(value) else None,
-            "selected_epoch": event.selected_epoch,
-            "confusion": event.confusion,
-            "duration_seconds": event.duration_seconds,
-            "peak_memory_bytes": event.peak_memory_bytes,
-            "machine": machine,
-        },
-    )
-    resuming.settle(
-        connection, lease.trial_id, keep=holding.keep, selected_epoch=event.selected_epoch
-    )
-    return True
+    return {
+        "metrics": encode_metrics(event.metrics),
+        "objective_value": value if math.isfinite(value) else None,
+        "selected_epoch": event.selected_epoch,
+        "confusion": event.confusion,
+        "duration_seconds": event.duration_seconds,
+        "peak_memory_bytes": event.peak_memory_bytes,
+        "machine": success.machine,
+        "strategy": event.strategy,
+    }
 
 
 def fail(

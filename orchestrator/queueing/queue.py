@@ -23,6 +23,7 @@ from orchestrator.queueing import claiming, incidents, interventions, outcomes, 
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.interventions import Cancellation, Pause
 from orchestrator.queueing.leases import Lease, lock_trials, valid
+from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.presence import Presence
 from orchestrator.queueing.retry import GiveUp, Retry
 from orchestrator.queueing.submission import Submission, insert_experiment
@@ -130,13 +131,14 @@ class Queue:
             now = self._read_clock(connection)
             return reuse.give_known(connection, trial.c.id.in_(found), now=now)
 
-    def demand(self) -> dict[Resources, int]:
+    def demand(self, *, count_to: int = claiming.COUNTED_AT_MOST) -> dict[Resources, int]:
         """Count the trials that may be claimed, by what a worker for them needs.
 
-        First in line first. It counts up to `claiming.COUNTED_AT_MOST` of an experiment.
+        First in line first. It counts up to `count_to` of an experiment.
         """
         with reading(self._engine) as connection:
-            return claiming.demand(connection, self._served, now=self._read_clock(connection))
+            now = self._read_clock(connection)
+            return claiming.demand(connection, self._served, now=now, count_to=count_to)
 
     def claim(
         self,
@@ -146,7 +148,11 @@ class Queue:
         lease_seconds: float,
         resources: Resources,
     ) -> tuple[Claim, ...]:
-        """Lease up to `limit` trials to a worker of that size: all of one experiment.
+        """Lease trials to a worker of that size: the next in line, and those of one pack with it.
+
+        Up to `limit`, and no more than it pays to train as one program (`packing.most_members`),
+        all of one experiment and one pack shape. A trial goes alone that has none, or whose
+        next failure with others may be its last (`retry.must_go_alone`).
 
         First by priority; within one, experiments take turns (`claiming.Candidate.turn`).
         Trials that wait after a failure, are paused, or will have their result from another
@@ -175,9 +181,9 @@ class Queue:
         candidates = claiming.in_line(connection, resources=resources, now=now)
         in_turn = sorted(candidates, key=lambda each: each.turn(self._served))
         for place, candidate in enumerate(in_turn):
-            rows = claiming.lease_next(
+            claims = claiming.lease_next(
                 connection,
-                candidate.id,
+                candidate,
                 worker=worker,
                 orchestrator=self._orchestrator,
                 limit=limit,
@@ -187,8 +193,8 @@ class Queue:
                 # keep, might be waited for.
                 waits=place == 0,
             )
-            if rows:
-                return claiming.read_claims(connection, rows, candidate)
+            if claims:
+                return claims
         return ()
 
     # --- leases
@@ -243,15 +249,19 @@ class Queue:
     # --- endings
 
     def succeed(self, lease: Lease, event: TrialSucceeded, *, machine: str | None = None) -> bool:
-        """Record a result, once; False where the lease had passed on and nothing changed.
+        """Record one result, as `succeed_all` does."""
+        (is_recorded,) = self.succeed_all([Success(lease, event, machine)])
+        return is_recorded
 
-        True, too, where this lease's result is recorded already. Of the checkpoints those stay
-        that the experiment keeps. `machine` names the worker's (`machine.fingerprint`), if
-        that is known.
+    def succeed_all(self, successes: Sequence[Success]) -> list[bool]:
+        """Record results, each once; False where the lease had passed on and nothing changed.
+
+        True, too, where the lease's result is recorded already. Of the checkpoints those stay
+        that the experiment keeps.
         """
         with writing(self._engine) as connection:
             now = self._read_clock(connection)
-            return outcomes.succeed(connection, lease, event, machine=machine, now=now)
+            return outcomes.succeed(connection, successes, now=now)
 
     def fail(self, lease: Lease, failure: Failure) -> Retry | GiveUp | None:
         """Record a failure and decide what follows it (`retry.py`).

@@ -1,7 +1,7 @@
 """The checkpoints on record: where a trial goes on, how far it got, which of them stay."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, tuple_
 
@@ -41,18 +41,26 @@ def got_further(connection: Connection, lease: Lease) -> bool:
     return bool(connection.scalar(query))
 
 
-def settle(
-    connection: Connection, trial_id: str, *, keep: Collection[str], selected_epoch: int
-) -> None:
-    """Strike off the record all but one checkpoint of each kind that a finished trial keeps.
+class Kept(NamedTuple):
+    """Which kinds of checkpoints a finished trial keeps, and which epoch of it counts."""
 
-    "best" is that of the selected epoch, "last" the newest.
+    kinds: Collection[str]
+    selected_epoch: int
+
+
+def settle(connection: Connection, finished: Mapping[str, Kept]) -> None:
+    """Strike off the record all but one checkpoint of each kind that finished trials keep.
+
+    "best" is that of the selected epoch, "last" the newest. `finished` are by trial.
     """
-    of_it = checkpoint.c.trial_id == trial_id
-    key = (checkpoint.c.kind, checkpoint.c.fence, checkpoint.c.epoch)
-    kept: dict[str, tuple[str, int, int]] = {}
-    rows = connection.execute(select(*key).where(of_it).order_by(*_NEWEST_FIRST))
-    for kind, fence, epoch in rows:
-        if kind in keep and (kind != "best" or epoch == selected_epoch):
-            kept.setdefault(kind, (kind, fence, epoch))
-    connection.execute(delete(checkpoint).where(of_it, tuple_(*key).not_in(kept.values())))
+    key = (checkpoint.c.trial_id, checkpoint.c.kind, checkpoint.c.fence, checkpoint.c.epoch)
+    found, stays = set[tuple[str, str, int, int]](), dict[tuple[str, str], Any]()
+    of_them = checkpoint.c.trial_id.in_([*finished])  # by keys alone SQLite would look through all
+    query = select(*key).where(of_them)
+    for row in connection.execute(query.order_by(*_NEWEST_FIRST)):
+        found.add(tuple(row))
+        kinds, selected_epoch = finished[row.trial_id]
+        if row.kind in kinds and (row.kind != "best" or row.epoch == selected_epoch):
+            stays.setdefault((row.trial_id, row.kind), tuple(row))
+    if goes := found.difference(stays.values()):
+        connection.execute(delete(checkpoint).where(of_them, tuple_(*key).in_(goes)))

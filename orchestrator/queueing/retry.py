@@ -95,6 +95,17 @@ def decide(
     return Retry(_delay(count, jitter))
 
 
+def must_go_alone(spent: Mapping[str, int], execution: Execution) -> bool:
+    """Say whether a trial is to share its worker with no other.
+
+    So it is where the next loss, stall or want of memory, which befall a whole pack, would end
+    it: by then no other trial should be the one at fault, nor end by this one's.
+    """
+    if any(spent.get(kind, 0) for kind in _ONCE_MORE):
+        return True
+    return spent.get(FailureKind.LOST, 0) >= execution.max_losses
+
+
 def _delay(count: int, jitter: Callable[[], float]) -> float:
     doubled = FIRST_DELAY_SECONDS * 2.0 ** min(count - 1, 16)
     return min(doubled, LONGEST_DELAY_SECONDS) * (0.5 + 0.5 * jitter())

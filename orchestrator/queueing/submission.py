@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
+from experiments.planning.pack_shapes import network_shape, pack_shape
 from experiments.records import Experiment, Trial
 from experiments.states import TrialState
 from orchestrator.store.tables import AT_ONCE
@@ -58,8 +59,15 @@ def insert_experiment(
     ).first()
     if inserted is None:
         return False
+    shapes = _pack_shapes(trials) if experiment.execution.strategy == "auto" else {}
     rows = [
-        _trial_row(trial, experiment.id, shares=experiment.execution.reuse, now=now)
+        _trial_row(
+            trial,
+            experiment.id,
+            shares=experiment.execution.reuse,
+            shape=shapes.get(trial.id),
+            now=now,
+        )
         for trial in trials
     ]
     connection.execute(insert(trial_table), rows)
@@ -83,7 +91,21 @@ def _experiment_row(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _trial_row(trial: Trial, experiment_id: str, *, shares: bool, now: float) -> dict[str, Any]:
+def _pack_shapes(trials: Sequence[Trial]) -> dict[str, str | None]:
+    """Give the trials' pack shapes by id; each network is looked through once."""
+    networks: dict[int, str] = {}
+    shapes = {}
+    for trial in trials:
+        layers = trial.config.architecture.layers
+        if id(layers) not in networks:  # the trials keep them, so an id stays theirs
+            networks[id(layers)] = network_shape(layers)
+        shapes[trial.id] = pack_shape(trial.config, network=networks[id(layers)])
+    return shapes
+
+
+def _trial_row(
+    trial: Trial, experiment_id: str, *, shares: bool, shape: str | None, now: float
+) -> dict[str, Any]:
     return {
         "id": trial.id,
         "experiment_id": experiment_id,
@@ -95,6 +117,7 @@ def _trial_row(trial: Trial, experiment_id: str, *, shares: bool, now: float) ->
         "content_key": trial.content_key,
         "shared_key": trial.content_key if shares else None,
         "work": trial.work.to_data(),
+        "pack_shape": shape,
         "state": TrialState.QUEUED,
         "fence": 0,
         "is_paused": False,

@@ -7,7 +7,7 @@ been done although its reply was lost.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,6 +16,7 @@ from experiments.events import Said
 from experiments.language.printable import printable
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outcomes import Success
 from orchestrator.store import outages
 
 FIRST_RETRY_SECONDS: Final = 0.2
@@ -24,6 +25,7 @@ REMIND_SECONDS: Final = 30.0
 """How often a person is told that the store still cannot be used."""
 
 _WRITTEN_AT_ONCE: Final = 1000
+_ENDED_AT_ONCE: Final = 256
 
 _log = logging.getLogger(__name__)
 
@@ -32,21 +34,28 @@ class Journal:
     """Writes that are due, in order: what trials that go on said first, then what ended them.
 
     That order is right for each trial: no trial is claimed again before all that was said
-    of it is written.
+    of it is written. Of the endings successes come first, many in one transaction.
     """
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, succeed: Callable[[Sequence[Success]], object]) -> None:
+        """`succeed` writes results; it may be given the same ones more than once."""
         self._results = results
+        self._succeed = succeed
         self._said: list[tuple[Lease, Said]] = []
+        self._successes: list[Success] = []
         self._actions: deque[Callable[[], object]] = deque()
 
     def __len__(self) -> int:
         """Count what is still to be written."""
-        return len(self._said) + len(self._actions)
+        return len(self._said) + len(self._successes) + len(self._actions)
 
     def say(self, lease: Lease, said: Said) -> None:
         """Keep what a trial that goes on said."""
         self._said.append((lease, said))
+
+    def succeed(self, success: Success) -> None:
+        """Keep a result."""
+        self._successes.append(success)
 
     def add(self, action: Callable[[], object]) -> None:
         """Keep any other write; it may be done more than once."""
@@ -63,6 +72,10 @@ class Journal:
             batch = self._said[:_WRITTEN_AT_ONCE]
             stale |= self._results.record(batch)
             del self._said[: len(batch)]
+        while self._successes:
+            results = self._successes[:_ENDED_AT_ONCE]
+            self._succeed(results)
+            del self._successes[: len(results)]
         while self._actions:
             self._actions[0]()
             self._actions.popleft()

@@ -30,6 +30,7 @@ from orchestrator.pools.pool import (
     WorkerReady,
 )
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.queue import Queue
 from orchestrator.scheduling.journal import Journal
 from orchestrator.scheduling.seats import START_SECONDS, Seat
@@ -48,14 +49,11 @@ class Listener:
         staff: Staff,
         journal: Journal,
         clock: Callable[[], float],
-        on_success: Callable[[str], object],
     ) -> None:
-        """`on_success` is called with a trial once its success is written."""
         self._queue = queue
         self._staff = staff
         self._journal = journal
         self._clock = clock
-        self._on_success = on_success
 
     def hear(self, messages: Iterable[Message]) -> None:
         """Take what the pool said; of workers that are gone nothing more is heard."""
@@ -119,7 +117,7 @@ class Listener:
         match event:
             case TrialSucceeded():
                 seat.count_success(now=self._clock())
-                self._journal.add(partial(self._succeed, lease, event, seat.machine))
+                self._journal.succeed(Success(lease, event, seat.machine))
             case TrialFailed():
                 seat.count_failure(event.trial_id, event.failure, now=self._clock())
                 self._journal.add(partial(self._queue.fail, lease, event.failure))
@@ -138,10 +136,6 @@ class Listener:
             self._staff.got_on()
         seat.note_place(said)
         self._journal.say(lease, said)
-
-    def _succeed(self, lease: Lease, event: TrialSucceeded, machine: str | None) -> None:
-        if self._queue.succeed(lease, event, machine=machine):
-            self._on_success(lease.trial_id)
 
     def _lose(self, seat: Seat, reason: str, *, out_of_memory: bool = False) -> None:
         """Take all that a worker had under way for lost."""

@@ -14,18 +14,20 @@ orchestrator has had the time to renew its own.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import sleep
 from typing import Final
 
 from experiments.errors import StoreError, StoreUnavailableError
+from experiments.planning.packing import MOST_MEMBERS
 from experiments.records import Assignment, Resources
 from experiments.states import IncidentKind
 from orchestrator.measurements.results import Results
 from orchestrator.pools.pool import Pool
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.queue import Queue
 from orchestrator.scheduling.journal import LONGEST_RETRY_SECONDS, Journal, Outage
 from orchestrator.scheduling.listener import Listener
@@ -113,14 +115,13 @@ class Scheduler:
         self._take_back = take_back
         self._tidy = tidy
         self._staff = Staff(pool, clock=clock, max_workers=max_workers)
-        self._journal = Journal(results)
+        self._journal = Journal(results, self._succeed)
         self._outage = Outage(clock)
         self._listener = Listener(
             queue=queue,
             staff=self._staff,
             journal=self._journal,
             clock=clock,
-            on_success=self._follow_up,
         )
         self._renewing = _Rhythm(RENEW_SECONDS, clock=clock)
         self._reassuring = _Rhythm(RENEW_SECONDS, clock=clock)
@@ -154,7 +155,7 @@ class Scheduler:
             self._keep_leases()
             if self._outage.is_on:
                 self._make_up()
-            self._assign(self._queue.demand())
+            self._assign(self._queue.demand(count_to=self._staff.most_that_matter))
             # When it began: a statement that hung at its end is seen in the next turn.
             self._store_used_at = began_at
 
@@ -290,10 +291,13 @@ class Scheduler:
             self._queue.note(IncidentKind.STORE_UNREACHABLE, account)
         self._outage.end()
 
-    def _follow_up(self, trial_id: str) -> None:
-        """After a success is on record: nothing else is needed of it, and others may use it."""
-        self._tidy(trial_id)
-        self._reusing.hasten()
+    def _succeed(self, successes: Sequence[Success]) -> None:
+        """Put results on record; then nothing else is needed of them, and others may use them."""
+        are_recorded = self._queue.succeed_all(successes)
+        for success, is_recorded in zip(successes, are_recorded, strict=True):
+            if is_recorded:
+                self._tidy(success.lease.trial_id)
+                self._reusing.hasten()
 
     # --- hand out
 
@@ -306,19 +310,21 @@ class Scheduler:
         """
         left, is_held_back = dict(waiting), False
         for resources in waiting:
-            left[resources] -= self._hand_out(resources, left[resources], only_new=is_held_back)
-            if left[resources] > 0 and not is_held_back:
+            was_held_back = is_held_back
+            if not is_held_back:  # before the work is shared out, since those hired get theirs
                 is_held_back = self._staff.hire(resources, waiting=left)
+            left[resources] -= self._hand_out(resources, left[resources], only_new=was_held_back)
 
     def _hand_out(self, resources: Resources, num_waiting: int, *, only_new: bool) -> int:
         """Start packs on idle workers of a size; give how many trials were handed out."""
         handed_out = 0
+        share = self._staff.share(resources, num_waiting=num_waiting)
         for name in self._staff.ready(resources, only_new=only_new):
             if handed_out >= num_waiting:
                 break
             claims = self._queue.claim(
                 worker=name,
-                limit=1,
+                limit=min(share, MOST_MEMBERS),
                 lease_seconds=self._settings.lease_seconds,
                 resources=resources,
             )
@@ -340,4 +346,5 @@ class Scheduler:
             checkpoint_folder=str(folder),
             resume_from=claim.resume_from,
             timeout_seconds=claim.timeout_seconds,
+            members=claim.members,
         )

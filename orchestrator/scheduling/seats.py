@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from experiments.events import CheckpointSaved, Failure, PointsMeasured, Said
+from experiments.events import CheckpointSaved, Failure, PointsMeasured, Said, TrialBegun
 from experiments.records import Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
@@ -47,6 +47,8 @@ class Seat:
     `machine` is None until it is up. `busy` lasts until the worker says that its pack is
     done, which is later than the last word on its trials: a pack handed out in between
     would be taken for the old one. A benched seat keeps its place and gets no more packs.
+    `epochs` are those that each trial of its pack is to be trained for, `epochs_done` those that
+    were heard of.
     """
 
     resources: Resources
@@ -57,6 +59,9 @@ class Seat:
     busy: bool = False
     experiment_id: str | None = None
     leases: dict[str, Lease] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+    epochs_done: dict[str, int] = field(default_factory=dict)
+    pack_has_failed: bool = False
     stall_seconds: float | None = None
     progress: int | None = None
     progressed_at: float = 0.0
@@ -79,6 +84,9 @@ class Seat:
         self.busy = True
         self.experiment_id = next((claim.experiment_id for claim in claims), None)
         self.leases = {claim.lease.trial_id: claim.lease for claim in claims}
+        self.epochs = {claim.lease.trial_id: claim.config.epochs for claim in claims}
+        self.epochs_done = {}
+        self.pack_has_failed = False
         limits = [each.stall_timeout_seconds for each in claims if each.stall_timeout_seconds]
         self.stall_seconds = min(limits, default=None)
         self.progress, self.progressed_at, self.reached = None, now, "its start"
@@ -91,10 +99,21 @@ class Seat:
     def note_place(self, said: Said) -> None:
         """Remember how far a trial is, to tell a person where it stopped."""
         match said:
-            case PointsMeasured(_, points) if points:
+            case TrialBegun(trial_id, epoch):
+                self.epochs_done[trial_id] = epoch
+            case PointsMeasured(trial_id, points) if points:
+                self.epochs_done[trial_id] = points[-1].epoch
                 self.reached = f"epoch {points[-1].epoch}, step {points[-1].step}"
             case CheckpointSaved():
                 self.reached = f"epoch {said.epoch}, step {said.step}"
+
+    @property
+    def num_left(self) -> float:
+        """How many trials' training is left of its pack: half a trial is trained for 0.5 more."""
+        return sum(
+            1 - self.epochs_done.get(trial_id, 0) / self.epochs[trial_id]
+            for trial_id in self.leases
+        )
 
     def hangs_at_start(self, now: float) -> bool:
         """Say whether it should have been up long ago."""
@@ -111,8 +130,12 @@ class Seat:
         return now - self.progressed_at >= self.stall_seconds
 
     def count_failure(self, trial_id: str, failure: Failure, *, now: float) -> None:
-        """Add a failed trial to the streak, unless it was nobody's fault but its own."""
-        if failure.kind in _MAY_BE_THE_WORKERS_FAULT:
+        """Add a failed trial to the streak, unless it was nobody's fault but its own.
+
+        Of a pack only the first: what one program ran into is one failure, however many share it.
+        """
+        if failure.kind in _MAY_BE_THE_WORKERS_FAULT and not self.pack_has_failed:
+            self.pack_has_failed = True
             if not self.streak.trial_ids:
                 self.streak.began_at = now
             self.streak.trial_ids.add(trial_id)

@@ -13,8 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
+from experiments.planning.packing import MOST_MEMBERS, fair_share
 from experiments.records import Resources
 from orchestrator.pools.pool import Pool
+from orchestrator.queueing.claiming import COUNTED_AT_MOST
 from orchestrator.scheduling.seats import Seat, Streak, suspects
 
 GIVE_UP_SECONDS: Final = 60.0
@@ -83,6 +85,25 @@ class Staff:
             fits = seat.resources == resources and (seat.is_new(now) or not only_new)
             if fits and seat.takes_packs(now):
                 yield name
+
+    @property
+    def most_that_matter(self) -> int:
+        """How many waiting trials of an experiment to count: more would not change a share."""
+        return max(COUNTED_AT_MOST, MOST_MEMBERS * len(self.seats))
+
+    def share(self, resources: Resources, *, num_waiting: int) -> int:
+        """Give the most trials that one worker of a size may take as a pack.
+
+        Each gets no more than an equal part of what is left to do, which the others have under
+        way included: else one would idle while another sat on a long pack.
+        """
+        seats = [
+            seat
+            for seat in self.seats.values()
+            if seat.resources == resources and seat.benched_at is None
+        ]
+        left = num_waiting + sum(seat.num_left for seat in seats)
+        return fair_share(left, num_workers=len(seats))
 
     def arrived(self, worker: str, machine: str) -> None:
         """Note that a hired worker is up."""

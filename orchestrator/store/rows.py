@@ -32,7 +32,8 @@ class ExperimentRow:
 class TrialRow:
     """A trial as it stands; `metrics` are of the selected epoch, None unless it succeeded.
 
-    So are `duration_seconds`, `peak_memory_bytes` and `machine` of the attempt that did.
+    So are `duration_seconds`, `peak_memory_bytes`, `machine` and `strategy` of the attempt that
+    did; a trial that took another's result has no strategy, and of a pack the duration is shared.
     `num_attempts` counts executions so far, `failure` is the last one's. `reused_from` is the
     trial whose result this one took; `is_paused`, that it waits until a person says `resume`.
     """
@@ -52,6 +53,7 @@ class TrialRow:
     duration_seconds: float | None
     peak_memory_bytes: int | None
     machine: str | None
+    strategy: str | None
     failure: Failure | None
     stop_requested: bool
     is_paused: bool

@@ -25,7 +25,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The migration that gives the tables below."""
 
 VERSION_TABLE: Final = "trainyard_version"
@@ -89,6 +89,8 @@ trial = Table(
     # What training it will take, by arithmetic; with the machine and the seconds it took in
     # the end, what estimates learn from.
     Column("work", _Json, nullable=False),
+    # What it has in common with those that it can be packed with; NULL where it goes alone.
+    Column("pack_shape", Text),
     Column("state", String(16), nullable=False),
     # Raised by every claim; what a worker writes must carry the number it was given.
     Column("fence", Integer, nullable=False),
@@ -109,6 +111,8 @@ trial = Table(
     Column("peak_memory_bytes", BigInteger),
     # Which machine, and which share of it, the attempt that succeeded had.
     Column("machine", Text),
+    # How that attempt ran: "plain", or "fused, 16 members".
+    Column("strategy", Text),
     Column("queued_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
@@ -132,6 +136,15 @@ Index(
     trial.c.is_paused,
     trial.c.shared_key,
     trial.c.state,
+    sqlite_where=IS_QUEUED,
+    postgresql_where=IS_QUEUED,
+)
+# Who goes with the next one in line, if many shapes wait.
+Index(
+    "ix_trial_queued_shape",
+    trial.c.experiment_id,
+    trial.c.pack_shape,
+    trial.c.number,
     sqlite_where=IS_QUEUED,
     postgresql_where=IS_QUEUED,
 )

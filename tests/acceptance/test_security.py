@@ -92,7 +92,7 @@ def fill(queue: Queue, results: Results, payload: str, experiment_id: str) -> No
         for trial in some_trials(3, of=experiment_id)
     ]  # fmt: skip
     queue.submit(experiment, trials, class_names=(payload, f"{payload}2"), git_commit=payload)
-    good, bad = (one.lease for one in claim(queue, 2, worker=payload))
+    good, bad = (claim(queue, worker=payload)[0].lease for _ in range(2))
     results.record([
         (good, points_of(good.trial_id, 0.5, 0.25)),
         (good, CheckpointSaved(good.trial_id, "best", 2, 20, f"/{payload}.pt", "a" * 64, 3)),

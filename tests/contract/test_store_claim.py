@@ -43,7 +43,8 @@ def numbers(claims: tuple[Claim, ...]) -> list[int]:
 
 
 def test_claim_gives_all_that_a_worker_needs(queue: Queue) -> None:
-    submit(queue, 1, an_experiment(execution=Execution(timeout=90.0, stall_timeout=30.0)))
+    execution = Execution(timeout=90.0, stall_timeout=30.0, strategy="auto")
+    submit(queue, 1, an_experiment(execution=execution))
 
     assert claim_one(queue) == Claim(
         lease=Lease("exp1-0001", 1),
@@ -55,6 +56,7 @@ def test_claim_gives_all_that_a_worker_needs(queue: Queue) -> None:
         timeout_seconds=90.0,
         stall_timeout_seconds=30.0,
         resume_from=(),
+        members=16,
     )
 
 

@@ -142,7 +142,7 @@ def test_retry_forgets_a_request_to_stop(queue: Queue) -> None:
 
 
 def test_retry_lets_a_paused_experiment_go_on(queue: Queue, results: Results) -> None:
-    submit(queue, 2, an_experiment(execution=Execution(max_failed_trials=1)))
+    submit(queue, 2, an_experiment(execution=Execution(max_failed_trials=1, strategy="auto")))
     queue.fail(claim_one(queue).lease, NOT_FINITE)
     assert claim(queue) == ()
 

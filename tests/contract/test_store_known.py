@@ -19,6 +19,7 @@ from tests.samples import (
     SettableClock,
     a_config,
     an_experiment,
+    claim,
     claim_one,
     saved,
     some_trials,
@@ -79,6 +80,24 @@ def test_samples_are_the_latest_successes_of_one_machine(
         (SOME_WORK, 3 * 2**30)
     }
     assert known.samples("another/1cpu") == []
+
+
+def test_sample_of_a_pack_is_its_share_of_the_time(
+    queue: Queue, clock: SettableClock, known: Known
+) -> None:
+    submit(queue, 2)
+    claims = claim(queue, limit=2)
+    clock.seconds += 10
+    for each, strategy in zip(claims, ("fused, 2 members", "plain"), strict=True):
+        event = replace(success_of(each.lease.trial_id), strategy=strategy)
+        assert queue.succeed(each.lease, event, machine=MACHINE)
+        clock.seconds += 1
+
+    plain, fused = known.samples(MACHINE)
+
+    assert (fused.seconds, fused.peak_memory_bytes) == (1.5, None)
+    assert plain.seconds == pytest.approx(11.0)
+    assert plain.peak_memory_bytes == 3 * 2**30
 
 
 def test_only_trials_that_succeeded_at_once_are_samples(

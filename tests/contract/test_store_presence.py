@@ -86,7 +86,7 @@ def test_claim_says_whose_it_is(one: Queue, results: Results) -> None:
 def test_sole_orchestrator_takes_back_all_and_blames_nobody(
     engine: Engine, one: Queue, two: Queue, results: Results
 ) -> None:
-    submit(one, 3, an_experiment(execution=Execution(max_losses=1)))
+    submit(one, 3, an_experiment(execution=Execution(max_losses=1, strategy="auto")))
     first, second = claim(one, 2)
     one.cancel(trial_id=second.lease.trial_id)
 

@@ -320,6 +320,8 @@ def test_upgrade_keeps_all_that_an_old_store_holds(url: str) -> None:
         "orchestrator": [None, None, "", "", None],
         "is_paused": [False] * 5,
         "stop_requested": [None, None, "cancel", None, None],
+        "pack_shape": [None] * 5,
+        "strategy": [None] * 5,
     }
     for name, values in new.items():
         assert [row.pop(name) for row in rows["trial"]] == values, name

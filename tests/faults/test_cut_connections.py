@@ -18,6 +18,7 @@ from experiments.states import IncidentKind, TrialState
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.outbox import Outbox
+from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store, writing
 from orchestrator.store.tables import metadata
@@ -28,6 +29,7 @@ from tests.samples import (
     NOT_FINITE,
     SettableClock,
     an_experiment,
+    claim,
     claim_one,
     everything_in,
     points_of,
@@ -40,6 +42,10 @@ pytestmark = pytest.mark.postgres
 
 ID = "exp1-0001"
 LEASE = Lease(ID, 1)
+PACK = [
+    Success(Lease(trial_id, 1), success_of(trial_id), "box")
+    for trial_id in (f"exp1-{number:04d}" for number in (1, 2, 3))
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,12 @@ def _leased(store: Store) -> None:
     store.queue.enter(host="here", process="1:1")
     submit(store.queue, 3, an_experiment(execution=Execution(retries=0, max_failed_trials=3)))
     assert claim_one(store.queue).lease == LEASE
+
+
+def _packed(store: Store) -> None:
+    store.queue.enter(host="here", process="1:1")
+    submit(store.queue, 3)
+    assert [each.lease for each in claim(store.queue, limit=3)] == [each.lease for each in PACK]
 
 
 def _overdue(store: Store) -> None:
@@ -104,6 +116,7 @@ WRITES: Mapping[str, tuple[Act, Act]] = {
     "enter_again": (_overdue, lambda s: s.queue.enter(host="here", process="1:1")),
     "renew": (_leased, lambda s: s.queue.renew([LEASE], lease_seconds=600.0)),
     "succeed": (_leased, lambda s: s.queue.succeed(LEASE, success_of(ID))),
+    "succeed_all": (_packed, lambda s: s.queue.succeed_all(PACK)),
     "fail": (_leased, lambda s: s.queue.fail(LEASE, ERROR)),
     "lose": (_leased, lambda s: s.queue.lose(LEASE, "killed")),
     "release": (_leased, lambda s: s.queue.release(LEASE)),

@@ -18,6 +18,7 @@ from experiments.events import (
 )
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.retry import GiveUp, Retry
 from tests.simulation.model import Model
 from tests.simulation.yard import Fault, Yard
@@ -111,6 +112,31 @@ class AttemptRules(RuleBasedStateMachine):
             self.model.succeed(lease, value, selected_epoch=epoch)
         else:
             self.model.speak_late(lease, AttemptState.SUCCEEDED)
+
+    @precondition(lambda self: self.leases)
+    @rule(which=st.lists(WHICH, min_size=2, max_size=4), desk=DESKS, fault=FAULTS)
+    def succeed_together(self, which: list[Which], desk: int, fault: Fault) -> None:
+        """Results come in one transaction, some under leases that have passed on."""
+        leases = [self._lease(each) for each in which]
+        queue, trials = self.yard.desks[desk].queue, self.model.trials
+        successes = []
+        for lease in dict.fromkeys(leases):
+            self.num_values += 1
+            metrics = {"val/accuracy": float(self.num_values)}
+            successes.append(Success(lease, TrialSucceeded(lease.trial_id, metrics, 1, 1.0)))
+        held = [self.model.holds(each.lease) for each in successes]
+        before = [
+            trials[lease.trial_id].attempts[lease.fence] is AttemptState.SUCCEEDED
+            for lease in (each.lease for each in successes)
+        ]
+        answer, _ = self.yard.ask(lambda: queue.succeed_all(successes), fault)
+        assert answer == [now or was for now, was in zip(held, before, strict=True)]
+        for success, is_held in zip(successes, held, strict=True):
+            if is_held:
+                value = success.event.metrics["val/accuracy"]
+                self.model.succeed(success.lease, value, selected_epoch=1)
+            else:
+                self.model.speak_late(success.lease, AttemptState.SUCCEEDED)
 
     @precondition(lambda self: self.leases)
     @rule(

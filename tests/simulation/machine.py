@@ -131,6 +131,7 @@ class QueueMachine(AttemptRules):
         assert len(claims) <= limit
         assert len({claim.experiment_id for claim in claims}) <= 1
         self._check_priority(claims, eligible)
+        self._check_pack(claims, eligible)
         for claim in claims:
             trial = self.model.trials[claim.lease.trial_id]
             assert self.model.may_be_claimed(trial, size), f"{trial} was claimed"
@@ -147,6 +148,17 @@ class QueueMachine(AttemptRules):
         for claim in claims:
             experiment = self.model.experiments[claim.experiment_id]
             assert experiment.execution.priority >= max(priorities, default=-1000)
+
+    def _check_pack(self, claims: Any, eligible: list[ModelTrial]) -> None:
+        """The first is the next in line, and the others can be trained with it."""
+        trials = [self.model.trials[claim.lease.trial_id] for claim in claims]
+        passed_over = [
+            each for each in eligible if trials and each.experiment_id == trials[0].experiment_id
+        ]
+        assert all(each.id >= trials[0].id for each in passed_over), f"{trials[0]} is not next"
+        if len(trials) > 1:
+            assert len({each.pack_shape for each in trials}) == 1
+            assert not any(self.model.goes_alone(each) for each in trials)
 
     def _take_over_strays(self, at: Desk, size: Any, answered: set[Lease]) -> None:
         for trial in self.model.trials.values():

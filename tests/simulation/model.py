@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from experiments.events import CheckpointSaved, PointsMeasured, Said, TrialBegun
+from experiments.planning.pack_shapes import pack_shape
 from experiments.records import Experiment, Resources, ResumePoint, Trial
 from experiments.states import AttemptState, FailureKind, TrialState
 from orchestrator.queueing.leases import Lease
@@ -72,6 +73,15 @@ class Model:
     def must_be_claimed(self, trial: ModelTrial, resources: Resources) -> bool:
         """Say whether a claim that leaves the trial in the line would starve it."""
         return trial.available_from[1] <= self.now and self.may_be_claimed(trial, resources)
+
+    def goes_alone(self, trial: ModelTrial) -> bool:
+        """Say whether a trial may share its worker with no other."""
+        execution = self.experiments[trial.experiment_id].execution
+        return (
+            execution.strategy == "plain"
+            or trial.spent[FailureKind.LOST] >= execution.max_losses
+            or any(trial.spent[kind] > 0 for kind in ONE_MORE)
+        )
 
     def _is_trained_now(self, trial: ModelTrial) -> bool:
         """Say whether another one is leased that will share its result."""
@@ -239,6 +249,7 @@ class Model:
                 trial.variant,
                 trial.content_key,
                 shares=experiment.execution.reuse,
+                pack_shape=pack_shape(trial.config),
             )
             for trial in trials
         ]

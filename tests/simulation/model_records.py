@@ -33,6 +33,7 @@ class ModelTrial:
     variant: str
     content_key: str
     shares: bool
+    pack_shape: str | None
     state: TrialState = TrialState.QUEUED
     fence: int = 0
     orchestrator: str = ""

@@ -183,6 +183,7 @@ def trial_fields(row: "TrialRow") -> dict[str, Any]:
         "duration_seconds": row.duration_seconds,
         "peak_memory_bytes": row.peak_memory_bytes,
         "machine": row.machine,
+        "strategy": row.strategy,
         "failure": None if row.failure is None else row.failure.to_data(),
     }
 

@@ -32,13 +32,14 @@ def test_frames_are_the_store_with_a_column_for_each_thing(tmp_path: Path) -> No
         "train/loss", "train/accuracy",
         "val/loss", "val/accuracy", "val/error", "val/precision", "val/recall", "val/f1",
         "test/loss", "test/accuracy", "test/error", "test/precision", "test/recall", "test/f1",
-        "selected_epoch", "seconds", "peak_memory_bytes", "machine", "failure",
+        "selected_epoch", "seconds", "peak_memory_bytes", "machine", "strategy", "failure",
     ]  # fmt: skip
     assert list(trials["state"]) == ["succeeded", "queued"]
     assert trials["val/accuracy"][0] == 0.75
     assert pd.isna(trials["lr"][1])
     assert (trials["peak_memory_bytes"][0], trials["machine"][0]) == (3 * 2**30, "box/1cpu")
     assert pd.isna(trials["peak_memory_bytes"][1])
+    assert (trials["strategy"][0], trials["strategy"].isna()[1]) == ("plain", True)
     assert list(curves.columns) == ["trial", "metric", "epoch", "step", "value", "timestamp"]
     assert curves["value"][0] == 0.5
     assert pd.isna(curves["value"][1])

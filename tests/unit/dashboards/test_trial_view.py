@@ -78,7 +78,7 @@ def test_page_holds_configuration_result_curve_checkpoint_and_attempts(store: St
 
     assert lines[0] == "exp1-0001  v1, seed 0: succeeded"
     assert lines[1] == "task     classification: cross_entropy of softmax outputs"
-    assert "result   epoch 2, 1.5 s on box/1cpu, at most 3.0 GiB of memory" in lines
+    assert "result   epoch 2, 1.5 s on box/1cpu (plain), at most 3.0 GiB of memory" in lines
     words = [line.split() for line in lines]
     at = words.index(["metric", "train", "val", "test"])
     assert words[at + 1 : at + 3] == [

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from experiments.events import Event
-from experiments.records import Assignment, Resources
+from experiments.records import Assignment, Experiment, Resources
 from experiments.states import IncidentKind
 from orchestrator.measurements.results import Results
 from orchestrator.pools.pool import (
@@ -27,11 +27,10 @@ from orchestrator.queueing.queue import Queue
 from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store
-from tests.samples import (
-    SettableClock,
-)
+from tests.samples import SOME_WORK, SettableClock, an_experiment, some_trials
 
 TWO_CPUS = Resources(cpus=2, gpus=0.0)
+LARGE_WORK = replace(SOME_WORK, multiply_adds=10**13)
 
 
 @dataclass
@@ -113,6 +112,15 @@ class PlainPool:
     def is_lost(self) -> None:
         self.hired.clear()
         self.inbox.append(PoolLost("the raylet died"))
+
+
+def submit(queue: Queue, num: int, experiment: Experiment | None = None) -> None:
+    """Submit trials that go alone: they are too large for a pack."""
+    experiment = experiment or an_experiment()
+    queue.submit(
+        experiment,
+        [replace(each, work=LARGE_WORK) for each in some_trials(num, of=experiment.id)],
+    )
 
 
 class Yard:

@@ -1,7 +1,7 @@
 """What is kept while the store cannot be used, and what a person is told of it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import pytest
@@ -10,6 +10,7 @@ from experiments.errors import StoreError, StoreUnavailableError
 from experiments.events import Said
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.outcomes import Success
 from orchestrator.scheduling.journal import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
@@ -18,7 +19,7 @@ from orchestrator.scheduling.journal import (
     Outage,
 )
 from orchestrator.store.outages import StoreOutageError
-from tests.samples import points_of
+from tests.samples import points_of, success_of
 
 AWAY = StoreOutageError("sqlite:///x: the disk is \x1b[31mfull", mend="make room")
 LEASE = Lease("t1", 1)
@@ -40,6 +41,12 @@ class PlainStore:
         self.written += [said for _, said in batch]
         return self.stale
 
+    def succeed(self, successes: Sequence[Success]) -> None:
+        self.num_calls += 1
+        if self.away:
+            raise AWAY
+        self.written += successes
+
     def act(self, name: str) -> None:
         if self.away:
             raise AWAY
@@ -53,7 +60,7 @@ def store() -> PlainStore:
 
 @pytest.fixture
 def journal(store: PlainStore) -> Journal:
-    return Journal(cast(Results, store))
+    return Journal(cast(Results, store), store.succeed)
 
 
 def test_what_is_kept_is_written_once_in_order(store: PlainStore, journal: Journal) -> None:
@@ -102,6 +109,27 @@ def test_a_long_absence_is_written_in_several_transactions(
         journal.say(LEASE, points_of("t1", 0.5))
     journal.write()
     assert (store.num_calls, len(store.written)) == (3, 2500)
+
+
+def test_results_are_written_together_after_what_was_said_and_before_other_endings(
+    store: PlainStore, journal: Journal
+) -> None:
+    results = [Success(Lease(f"t{n}", 1), success_of(f"t{n}"), "box") for n in range(64)]
+    journal.add(lambda: store.act("end of t99"))
+    for each in results:
+        journal.succeed(each)
+    journal.say(LEASE, points_of("t1", 0.5))
+    assert len(journal) == 66
+    store.away = True
+    with pytest.raises(StoreUnavailableError):
+        journal.write()
+    store.away = False
+
+    journal.write()
+
+    assert store.written == [points_of("t1", 0.5), *results, "end of t99"]
+    assert store.num_calls == 3  # of which one was refused
+    assert len(journal) == 0
 
 
 def test_stale_leases_are_given(store: PlainStore, journal: Journal) -> None:

@@ -50,6 +50,7 @@ TRIAL = TrialRow(
     duration_seconds=1.0,
     peak_memory_bytes=None,
     machine="box/1cpu",
+    strategy="fused, 16 members",
     failure=None,
     stop_requested=False,
     is_paused=False,
@@ -185,6 +186,8 @@ def test_only_a_loss_that_is_not_finite_counts_as_diverged(kind: FailureKind) ->
 def test_result_that_was_known_says_where_from() -> None:
     assert a_run(reused_from="t0").tags["trainyard.reused_from"] == "t0"
     assert "trainyard.reused_from" not in a_run().tags
+    assert a_run().tags["trainyard.strategy"] == "fused, 16 members"
+    assert "trainyard.strategy" not in a_run(reused_from="t0", strategy=None).tags
 
 
 def test_trial_that_never_started_begins_when_it_was_queued() -> None:

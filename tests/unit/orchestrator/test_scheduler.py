@@ -24,10 +24,9 @@ from tests.samples import (
     points_of,
     saved,
     some_trials,
-    submit,
     success_of,
 )
-from tests.unit.orchestrator.scheduler_yard import TWO_CPUS, Yard
+from tests.unit.orchestrator.scheduler_yard import TWO_CPUS, Yard, submit
 
 
 def test_every_worker_that_fits_is_hired_and_handed_a_trial(yard: Yard) -> None:
@@ -290,7 +289,7 @@ def test_shutting_down_sends_the_workers_home_though_the_store_is_gone(
     def gone(*_: object, **__: object) -> bool:
         raise StoreError("the store is gone")
 
-    monkeypatch.setattr(yard.queue, "succeed", gone)
+    monkeypatch.setattr(yard.queue, "succeed_all", gone)
     with pytest.raises(StoreError, match="the store is gone"):
         yard.scheduler.shut_down(grace_seconds=1)
     assert yard.pool.closed

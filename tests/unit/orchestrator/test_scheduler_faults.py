@@ -22,10 +22,9 @@ from tests.samples import (
     attempts_of,
     claim_one,
     points_of,
-    submit,
     success_of,
 )
-from tests.unit.orchestrator.scheduler_yard import TWO_CPUS, Yard
+from tests.unit.orchestrator.scheduler_yard import TWO_CPUS, Yard, submit
 
 # --- the store is away
 
@@ -139,10 +138,10 @@ def test_a_statement_that_hangs_costs_no_worker_its_trial(
         with monkeypatch.context() as patched:
             call = getattr(yard.queue, name)
 
-            def hangs(call: Any = call) -> Any:
+            def hangs(call: Any = call, **options: Any) -> Any:
                 yard.seconds += 65
                 yard.database_clock.seconds += 65
-                return call()
+                return call(**options)
 
             patched.setattr(yard.queue, name, hangs)
             yard.seconds += 2

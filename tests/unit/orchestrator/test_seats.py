@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.events import Failure
+from experiments.events import Failure, TrialBegun
 from experiments.records import CheckpointPolicy, Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
@@ -24,6 +24,7 @@ def a_claim(trial_id: str = "t1", *, stall_timeout_seconds: float | None = 60.0)
         timeout_seconds=None,
         resume_from=(),
         stall_timeout_seconds=stall_timeout_seconds,
+        members=16,
     )
 
 
@@ -118,7 +119,9 @@ def test_a_seat_knows_how_far_its_trial_is() -> None:
 
 
 def fail(seat: Seat, *trial_ids: str, kind: FailureKind = FailureKind.ERROR, at: float) -> None:
+    """Trials fail, one pack after another."""
     for trial_id in trial_ids:
+        seat.begin([a_claim(trial_id)], now=at)
         seat.count_failure(trial_id, replace(ERROR, kind=kind), now=at)
 
 
@@ -192,3 +195,22 @@ def test_the_last_failure_is_told() -> None:
     seat = a_seat()
     seat.count_failure("t1", Failure(FailureKind.ERROR, "E", "cuda error 700"), now=1.0)
     assert seat.streak.message == "cuda error 700"
+
+
+def test_a_seat_knows_how_much_of_its_pack_is_left() -> None:
+    seat = a_seat(a_claim("t1"), a_claim("t2"), a_claim("t3"))  # of two epochs each
+    assert seat.num_left == 3.0
+    seat.note_place(TrialBegun("t1", 1, 10))
+    seat.note_place(points_of("t2", 0.5, 0.25))
+    assert seat.num_left == 1.5
+    del seat.leases["t3"]
+    assert seat.num_left == 0.5
+    seat.begin([a_claim("t1")], now=1.0)
+    assert seat.num_left == 1.0
+
+
+def test_trials_of_one_pack_that_fail_together_are_one_failure() -> None:
+    seat = a_seat(a_claim("t1"), a_claim("t2"), a_claim("t3"))
+    for trial_id in ("t1", "t2", "t3"):
+        seat.count_failure(trial_id, ERROR, now=1.0)
+    assert seat.streak.trial_ids == {"t1"}

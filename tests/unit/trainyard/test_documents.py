@@ -79,7 +79,7 @@ def test_status_and_trials_have_their_fields(tmp_path: Path) -> None:
     for name in ("id", "variant", "seed", "state", "params", "metrics", "attempts", "paused"):
         assert name in first
     assert first["metrics"] == {"val/accuracy": 0.9}
-    assert first["reused_from"] is None
+    assert (first["reused_from"], first["strategy"]) == (None, "plain")
     assert trial_fields(results.trial(running.trial_id))["state"] == "running"
     engine.dispose()
 
