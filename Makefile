@@ -3,7 +3,7 @@
 #   make setup          a virtual environment with what trainyard needs to run
 #   make demo           ... and the quickstart experiment, to the end
 #   make test           ... and what developers need, then the tests
-#   make bench          ... and the measurements of benchmarks/
+#   make bench          ... and the measurements of benchmarks/, and their page
 #   make check          ... format, lint, types, import directions
 #   make fuzz           ... 20,000 mutated specs, each of which must be planned or refused
 #   make chaos          ... hundreds of trials under random kills, and the long tests
@@ -42,10 +42,10 @@ SEED ?= 1
 TRIALS ?= 500
 DATABASE ?= both
 
-# Which of benchmarks/*.py to run: make bench BENCH="start_up ..."
-BENCH ?= start_up
+# Which of benchmarks/*.py to run: make bench BENCH="digits_grid ..."
+BENCH ?= cold_start digits_grid lenet_mnist resnet_cifar noop metrics queue
 
-.PHONY: help setup demo test fuzz chaos bench check format docs requirements hooks clean
+.PHONY: help setup demo test fuzz chaos bench bench-page check format docs requirements hooks clean
 
 help:
 	@echo 'make setup          install trainyard and what it needs into $(VENV)'
@@ -53,7 +53,8 @@ help:
 	@echo 'make test           run the tests   (PYTEST_ARGS="-k queue" for some of them)'
 	@echo 'make fuzz           plan 20,000 mutated specs  (MUTANTS=1000 SEED=7 for others)'
 	@echo 'make chaos          kill everything at random  (TRIALS=40 DATABASE=sqlite SEED=7 for less)'
-	@echo 'make bench          measure, and keep the figures in benchmarks/results'
+	@echo 'make bench          measure, and keep the figures in benchmarks/results  (BENCH="noop ...")'
+	@echo 'make bench-page     write docs/benchmarks.md from the figures that are kept'
 	@echo 'make check          format, lint, types, import directions'
 	@echo 'make format         mend what ruff can mend by itself'
 	@echo 'make docs           write the pages of docs/ that follow from the tables'
@@ -86,8 +87,12 @@ chaos: $(DEVELOPMENT)
 	@$(BIN)/python -m pytest -q -s -m chaos $(PYTEST_ARGS)
 	@$(BIN)/python -m tests.chaos.campaign --trials $(TRIALS) --database $(DATABASE) --seed $(SEED)
 
-bench: $(RUNTIME)
+bench: $(DEVELOPMENT)
 	@for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@$(BIN)/python -m benchmarks.page
+
+bench-page: $(DEVELOPMENT)
+	@$(BIN)/python -m benchmarks.page
 
 check: $(DEVELOPMENT)
 	$(BIN)/ruff format --check --quiet

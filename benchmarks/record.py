@@ -1,4 +1,7 @@
-"""How a measurement is kept: n, median and extremes, with the hardware and the versions."""
+"""How a measurement is kept: n, median and extremes, with the hardware and the versions.
+
+Beside it stands what was wanted of it, reached or not: `make bench-page` shows both.
+"""
 
 import importlib.metadata
 import json
@@ -11,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 Measured = dict[str, float | int]
+Goal = dict[str, Any]
+"""`what` was measured, what was `wanted` of it, what was `seen`, and whether that is enough."""
 
 RESULTS: Final = Path(__file__).parent / "results"
-_PACKAGES: Final = ("torch", "ray", "mlflow", "sqlalchemy", "numpy")
+_PACKAGES: Final = ("torch", "ray", "mlflow", "sqlalchemy", "numpy", "pandas", "optuna")
 
 
 def measured(values: Sequence[float]) -> Measured:
@@ -26,6 +31,16 @@ def measured(values: Sequence[float]) -> Measured:
     }
 
 
+def at_least(what: str, wanted: float, seen: float) -> Goal:
+    """Hold a figure to the least that is wanted."""
+    return {"what": what, "wanted": f">= {wanted:g}", "seen": seen, "reached": seen >= wanted}
+
+
+def at_most(what: str, wanted: float, seen: float) -> Goal:
+    """Hold a figure to the most that is wanted."""
+    return {"what": what, "wanted": f"<= {wanted:g}", "seen": seen, "reached": seen <= wanted}
+
+
 def write(name: str, results: Mapping[str, Any]) -> None:
     """Print a benchmark's results as JSON, and keep them in `benchmarks/results`."""
     document = {"benchmark": name, "machine": _machine(), "versions": _versions(), **results}
@@ -33,6 +48,12 @@ def write(name: str, results: Mapping[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def read() -> dict[str, Any]:
+    """Give the kept results, by benchmark."""
+    paths = sorted(RESULTS.glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def _machine() -> dict[str, Any]:
@@ -51,5 +72,9 @@ def _processor() -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in ("trainyard", *_PACKAGES)}
-    return {"python": ".".join(map(str, sys.version_info[:3])), **found}
+    installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in ("trainyard", *_PACKAGES):
+        if name in installed:
+            versions[name] = installed[name]
+    return versions
