@@ -242,7 +242,11 @@ class Execution:
 class CheckpointPolicy:
     """When checkpoints are written and which are kept ("best", "last")."""
 
-    every_epochs: Annotated[int, Integer(1), "epochs between two checkpoints"] = 1
+    every_epochs: Annotated[
+        int | None,
+        Nullable(Integer(1)),
+        "epochs between two checkpoints; null for as often as takes at most 5 % of the time",
+    ] = None
     keep: Annotated[
         tuple[str, ...], ListOf(Choice(("best", "last"))), "which checkpoints are kept"
     ] = ("best", "last")

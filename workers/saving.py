@@ -1,10 +1,14 @@
-"""Which checkpoints a trial writes as it trains, and what the store hears of them."""
+"""Which checkpoints a trial writes as it trains, and what the store hears of them.
+
+Epochs of small trials take less time than to write what they came to. Where the spec leaves it
+open, a trial saves only so often that it costs little, and an interruption as little.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -14,6 +18,9 @@ from experiments.states import IncidentKind
 from workers.checkpoints import CheckpointFolder
 from workers.learner import Learning
 from workers.resumption import Selected, contents_of
+
+_LONGEST_SHARE: Final = 0.05
+"""Of a trial's time, what goes into checkpoints where the spec does not say how often."""
 
 
 class Saver:
@@ -34,6 +41,7 @@ class Saver:
     ) -> None:
         """Begin with nothing written; `timer` gives seconds that never jump."""
         self._folder = CheckpointFolder(folder, timer=timer)
+        self._timer = timer
         self._policy = assignment.checkpoints
         self._trial_id = assignment.trial_id
         self._steps_per_epoch = learner.steps_per_epoch
@@ -45,6 +53,7 @@ class Saver:
             "std": learner.data.std.tolist(),
             "full_scale": learner.data.full_scale,
         }
+        self._due_at = 0.0  # of the trial's seconds, where the policy leaves it open
         self._written_best = 0  # the epoch whose weights this attempt's newest "best" file holds
         self._without_room = set[str]()  # kinds that could not be written the last time
 
@@ -53,10 +62,12 @@ class Saver:
 
         `seconds` is how long the trial has trained.
         """
+        is_due, is_final = self._is_due(epoch, seconds), epoch == self._epochs
+        if not (is_due or is_final):
+            return
+        started = self._timer()
         keep, own = self._policy.keep, learner.weights()
-        is_due = epoch % self._policy.every_epochs == 0
-        is_final = epoch == self._epochs
-        if "best" in keep and (is_due or is_final) and selected.epoch != self._written_best:
+        if "best" in keep and selected.epoch != self._written_best:
             written = self._write("best", selected.weights or own, selected.epoch)
             if written:  # or else the next checkpoint tries again; the last epoch makes one
                 self._written_best = selected.epoch
@@ -66,6 +77,11 @@ class Saver:
                 selected = replace(selected, weights=None)  # they are its own
             contents = contents_of(selected, optimizer)
             self._write("last", own, epoch, seconds=seconds, **contents)
+        self._due_at = seconds + (self._timer() - started) / _LONGEST_SHARE
+
+    def _is_due(self, epoch: int, seconds: float) -> bool:
+        every = self._policy.every_epochs
+        return seconds >= self._due_at if every is None else epoch % every == 0
 
     def _write(
         self,

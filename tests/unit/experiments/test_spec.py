@@ -32,7 +32,7 @@ def test_what_is_not_given_takes_its_default() -> None:
     assert spec.seeds == (0,)
     assert spec.resources == Resources(cpus=1, gpus=0.0)
     assert spec.execution.max_trials == 10_000
-    assert spec.checkpoints == CheckpointPolicy(every_epochs=1, keep=("best", "last"))
+    assert spec.checkpoints == CheckpointPolicy(every_epochs=None, keep=("best", "last"))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -65,7 +65,8 @@ def test_twenty_trials_killed_at_random_give_the_bytes_of_undisturbed_ones(
             seed=number,
             **CHANGES[number % len(CHANGES)],
         )
-        policy = CheckpointPolicy(every_epochs=1 + number % 2)
+        every = 1 + number % 2
+        policy = CheckpointPolicy(every_epochs=every)
         straight, disturbed = TrialRecord(config), TrialRecord(config)
         options: dict[str, Any] = {"data_root": data_root, "checkpoints": policy}
         train_to_the_end(straight, tmp_path / f"{number}-straight", **options)
@@ -73,7 +74,7 @@ def test_twenty_trials_killed_at_random_give_the_bytes_of_undisturbed_ones(
         in_vain = train_to_the_end(disturbed, tmp_path / f"{number}", kills=kills, **options)
         assert disturbed.result() == straight.result(), number
         assert disturbed.notes == []
-        interval = policy.every_epochs * STEPS_PER_EPOCH
+        interval = every * STEPS_PER_EPOCH
         wasted += ((steps, interval) for steps in in_vain)
     assert len(wasted) >= NUM_TRIALS  # a kill can come too late, after the trial's end
     assert max(steps - interval for steps, interval in wasted) <= 0, wasted

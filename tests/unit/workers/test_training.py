@@ -30,6 +30,7 @@ from experiments.records import (
 )
 from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import TASKS
+from tests.unit.workers.trial_record import EVERY_EPOCH
 from workers.checkpoints import load
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
@@ -72,6 +73,7 @@ def run(
 ) -> Recorder:
     """Run one trial, and give what it reported."""
     recorder = recorder or Recorder()
+    options = {"checkpoints": EVERY_EPOCH, **options}
     run_pack([Assignment("t", 1, config, **options)], data, recorder)
     return recorder
 

@@ -9,7 +9,9 @@ from experiments.events import (
     TrialNoted,
     TrialSucceeded,
 )
-from experiments.records import Assignment, ResumePoint, TrialConfig
+from experiments.records import Assignment, CheckpointPolicy, ResumePoint, TrialConfig
+
+EVERY_EPOCH = CheckpointPolicy(every_epochs=1)
 
 
 class TrialRecord:
@@ -54,7 +56,7 @@ class TrialRecord:
             config=self.config,
             checkpoint_folder=folder,
             resume_from=self.resume_from,
-            **options,  # type: ignore[arg-type]
+            **{"checkpoints": EVERY_EPOCH, **options},  # type: ignore[arg-type]
         )
 
     def result(self) -> dict[str, object]:

@@ -12,6 +12,7 @@ from experiments.records import (
     ScheduleConfig,
     TrialConfig,
 )
+from tests.unit.workers.trial_record import EVERY_EPOCH
 from workers.datasets.staged import StagedData
 from workers.training import run_pack
 
@@ -120,6 +121,7 @@ class Listener:
 
 def assign(trials: Mapping[str, TrialConfig], **options: Any) -> list[Assignment]:
     """Give trials by their names, to be trained from the start."""
+    options = {"checkpoints": EVERY_EPOCH, **options}
     return [Assignment(name, 1, config, **options) for name, config in trials.items()]
 
 
