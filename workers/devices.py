@@ -1,5 +1,6 @@
 """The device a worker trains on, and how it must be set so that numbers repeat."""
 
+import os
 import resource
 import sys
 
@@ -21,6 +22,9 @@ def prepare_device(*, num_cpus: int, num_gpus: float) -> torch.device:
     Raises:
         RuntimeError: The worker was given a GPU and torch finds none.
     """
+    # Or MKL rounds a product by where in a line of the cache its matrices begin, and a trial's
+    # last bits depend on who else is in its pack. MKL reads this at its first product.
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     torch.set_num_threads(num_cpus)
     if num_gpus == 0:
         return torch.device("cpu")

@@ -53,6 +53,10 @@ _DEATH_SECONDS: Final = 5.0
 
 _LARGE_LOG_BYTES: Final = 10 * 2**20
 
+_WORKER_NICENESS: Final = 5
+"""Training lets the orchestrator and people go first, and the mirror hardly at all; Ray's own 15
+leaves it a fraction of a core where anything else runs."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -244,6 +248,7 @@ class PoolProcess:
         name, _, value = self._mark.partition("=")
         environ = os.environ | {MARK: self._orchestrator, name: value}
         environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        environ.setdefault("RAY_worker_niceness", str(_WORKER_NICENESS))
         if self._is_embedded:
             environ |= {
                 "RAY_AUTH_MODE": "token",

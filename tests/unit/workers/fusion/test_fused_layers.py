@@ -1,6 +1,10 @@
 """Every layer of the catalogue, fused, gives each member what its plain module gives it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -308,7 +312,7 @@ def test_member_that_diverged_leaves_the_others_their_bits(name: str) -> None:
 
 
 # Matrices of whole cache lines: MKL rounds by where in a line a matrix begins, unless it is
-# told not to (MKL_CBWR=AVX2,STRICT; then all of the catalogue keeps its bits).
+# told not to, as workers tell it.
 WIDE: Shape = (16, 8, 8)
 WHOLE_LINES: dict[str, tuple[Shape, tuple[Layer, ...]]] = {
     "conv": (WIDE, (Conv2d(16, (3, 3), padding="same"), BatchNorm(), RELU, MaxPool2d((2, 2)))),
@@ -336,6 +340,31 @@ def test_member_s_bits_depend_neither_on_the_number_of_others_nor_on_its_place(
         assert all(map(torch.equal, alone, together[member]))
     for member, moved in zip([3, 1, 4], bits(architectures, [3, 1, 4], size=size), strict=True):
         assert all(map(torch.equal, moved, together[member]))
+
+
+def layers_with_bits_of_others() -> set[str]:
+    """Name the layers in which a member's last bits depend on who else is there."""
+    found = set[str]()
+    for name in STACKS:
+        architectures = stack(name, 3)
+        for size in (7, 16):
+            together = bits(architectures, range(3), size=size)
+            for member in range(3):
+                (alone,) = bits(architectures, [member], size=size)
+                if not all(map(torch.equal, alone, together[member])):
+                    found.add(name)
+    return found
+
+
+def test_on_a_worker_every_layer_keeps_a_member_s_bits(repository: Path) -> None:
+    program = (
+        "from workers.devices import prepare_device; prepare_device(num_cpus=1, num_gpus=0.0)\n"
+        f"from {__name__} import layers_with_bits_of_others as found; print(found())"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
+    command = [sys.executable, "-c", program]
+    output = subprocess.check_output(command, cwd=repository, env=environ, text=True)
+    assert output == "set()\n"
 
 
 def with_dropout(*probabilities: float) -> list[Architecture]:
