@@ -18,6 +18,9 @@ _CHUNK_NUMBERS: Final = 2**20
 """The most numbers of columns that stand in memory at a time: 4 MiB in float32, which caches
 hold and which the allocator does not fetch anew from the system at every step."""
 
+_KEPT_NUMBERS: Final = 2**22
+"""The most numbers of columns that a layer keeps for the gradients: 16 MiB in float32."""
+
 _SHORT_RUN: Final = 16
 """Fewer neighbours than these (a line of a cache) are slow to copy one run after the other."""
 
@@ -84,7 +87,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _ColumnConvolution(torch.autograd.Function):
-    """A few members at a time; their columns are made again for the gradients."""
+    """A few members at a time; columns that are many are made again for the gradients."""
 
     @staticmethod
     def forward(
@@ -97,8 +100,14 @@ class _ColumnConvolution(torch.autograd.Function):
         matrices = _as_matrices(weight)  # (K, kh kw C, Co)
         rows = len(images) // num * math.prod(size)
         outputs = images.new_empty(num, rows, channels)
+        is_kept = ctx.needs_input_grad[1] and (
+            num * column_numbers(images, weight, window) <= _KEPT_NUMBERS
+        )
+        ctx.columns = list[Tensor]()
         for part, members in _chunks(images, weight, window):
             columns = _columns(members, window)
+            if is_kept:
+                ctx.columns.append(columns)
             if bias is None:
                 torch.bmm(columns, matrices[part], out=outputs[part])
             else:
@@ -115,9 +124,9 @@ class _ColumnConvolution(torch.autograd.Function):
         matrices = _as_matrices(weight)
         of_matrices = torch.empty_like(matrices) if needs_weight else None
         of_images = images.new_empty(images.permute(0, 2, 3, 1).shape) if needs_images else None
-        for part, members in _chunks(images, weight, window):
+        for index, (part, members) in enumerate(_chunks(images, weight, window)):
             if of_matrices is not None:
-                columns = _columns(members, window)
+                columns = ctx.columns[index] if ctx.columns else _columns(members, window)
                 torch.bmm(columns.mT, gradient[part], out=of_matrices[part])
             if of_images is not None:
                 columns = torch.bmm(gradient[part], matrices[part].mT)

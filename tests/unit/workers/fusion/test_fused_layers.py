@@ -218,8 +218,12 @@ def test_norm_refuses_one_value_of_a_channel_as_torch_does() -> None:
         fused(torch.ones(3, 9))
 
 
-def test_columns_in_small_parts_are_the_columns_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [0, 2**30], ids=["made-again", "kept"])
+def test_columns_in_small_parts_are_the_columns_of_all(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("workers.fusion.fused_products._CHUNK_NUMBERS", 1)
+    monkeypatch.setattr("workers.fusion.fused_products._KEPT_NUMBERS", kept)
     assert_same_as_plain(stack("conv-after-conv", 3), size=2, training=True)
 
 
