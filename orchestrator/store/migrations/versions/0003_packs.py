@@ -1,7 +1,6 @@
 """Packs: which trials can be trained together, and how each was trained.
 
-Trials that are in a store already go alone. SQLite adds a column at the end only, so there the
-table is made again and its rows are copied.
+Trials that are in a store already go alone.
 """
 
 import sqlalchemy as sa
@@ -10,17 +9,11 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-_NEW_OF_TRIAL = ("pack_shape", "strategy")
-
 
 def upgrade() -> None:
     """Change the tables of a store of version 0002; all that is in them stays."""
-    for name in _NEW_OF_TRIAL:
+    for name in ("pack_shape", "strategy"):
         op.add_column("trial", sa.Column(name, sa.Text()))
-    # The longest column stays last, so that SQLite need not pass it to read the others.
-    order = (*_NEW_OF_TRIAL, "confusion")
-    with op.batch_alter_table("trial", partial_reordering=[order]):
-        pass
     op.create_index(
         "ix_trial_queued_shape",
         "trial",
