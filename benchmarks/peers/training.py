@@ -150,12 +150,14 @@ def read_job() -> tuple[Job, Path]:
 
 def write_result(path: Path, finished: Sequence[Finished]) -> None:
     """Write what came of the trials, and print how well they did."""
-    accuracy = statistics.fmean(each.test_accuracy for each in finished)
+    accuracies = [each.test_accuracy for each in finished]
+    accuracy, middle = statistics.fmean(accuracies), statistics.median(accuracies)
     result = {
         "num_trials": len(finished),
         "test_accuracy": accuracy,
+        "middle_accuracy": middle,
         "work_seconds": max(each.ended_at for each in finished)
         - min(each.started_at for each in finished),
     }
     path.write_text(json.dumps(result), encoding="utf-8")
-    print(f"{len(finished)} trials, mean test accuracy {accuracy:.4f}")
+    print(f"{len(finished)} trials, test accuracy: mean {accuracy:.4f}, median {middle:.4f}")

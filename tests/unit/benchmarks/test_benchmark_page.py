@@ -25,6 +25,7 @@ def a_contest() -> dict[str, Any]:
         "work_seconds": times(10.0, 12.0),
         "whole_seconds": times(20.0, 22.0),
         "test_accuracy": times(0.9, 0.9),
+        "middle_accuracy": times(0.95, 0.96),
         "num_trials": 64,
     }
     ratio = {"work_ratio": times(2.5, 3.0), "whole_ratio": times(1.5, 1.6)}

@@ -6,7 +6,13 @@ from benchmarks.contest import OURS, Run, goals, idle_share, ratios, timed
 
 
 def a_run(seconds: float) -> Run:
-    return Run(whole_seconds=2 * seconds, work_seconds=seconds, num_trials=4, test_accuracy=0.9)
+    return Run(
+        whole_seconds=2 * seconds,
+        work_seconds=seconds,
+        num_trials=4,
+        test_accuracy=0.9,
+        middle_accuracy=0.95,
+    )
 
 
 @pytest.mark.parametrize(
