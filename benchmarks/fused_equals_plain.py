@@ -19,6 +19,7 @@ import torch
 from benchmarks.record import Goal, at_most, write
 from benchmarks.workloads import Workload
 from experiments.events import Event, TrialSucceeded
+from experiments.planning.strategies import PLAIN, Strategy
 from experiments.records import Assignment, Trial
 from experiments.statistics import summarise
 from workers.datasets.staged import StagedData
@@ -68,7 +69,8 @@ def main() -> None:
 
 def compare(trials: Sequence[Trial], data: StagedData) -> dict[str, Any]:
     """Train all trials in both ways, and summarise the differences of each metric."""
-    plain, fused = (train(trials, data, members=members) for members in (1, len(trials)))
+    ways = (PLAIN, Strategy(len(trials)))
+    plain, fused = (train(trials, data, strategy=strategy) for strategy in ways)
     return {
         metric: differences(
             [plain[trial.id][metric] for trial in trials],
@@ -79,13 +81,12 @@ def compare(trials: Sequence[Trial], data: StagedData) -> dict[str, Any]:
 
 
 def train(
-    trials: Sequence[Trial], data: StagedData, *, members: int
+    trials: Sequence[Trial], data: StagedData, *, strategy: Strategy
 ) -> Mapping[str, Mapping[str, float]]:
-    """Give the metrics of trials, by their ids, trained so many together."""
+    """Give the metrics of trials, by their ids, trained in one way."""
     ends = Ends()
-    run_pack(
-        [Assignment(trial.id, 1, trial.config) for trial in trials], data, ends, members=members
-    )
+    assignments = [Assignment(trial.id, 1, trial.config) for trial in trials]
+    run_pack(assignments, data, ends, strategy=strategy)
     return ends.metrics
 
 

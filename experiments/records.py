@@ -11,6 +11,7 @@ from experiments.architectures.architecture import Architecture
 from experiments.language.compound_kinds import ListOf, Nullable
 from experiments.language.kinds import Choice, Duration, Flag, Integer, Number
 from experiments.planning.cost import Work
+from experiments.planning.strategies import PLAIN, Strategy
 from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 
 SEMANTICS_VERSION: Final = 1
@@ -287,9 +288,8 @@ class Assignment:
 
     `checkpoint_folder` carries the fence in its path; None writes no checkpoints.
     `resume_from` are the checkpoints to go on from, the newest first: the first that is
-    whole is taken, else the trial starts anew. `members` is the most trials that are trained as
-    one program, the same for all of a pack; 1 is the reference loop, and more are a program of
-    fused layers, however many there are of them.
+    whole is taken, else the trial starts anew. `strategy` is how it is trained, the same for all
+    of a pack.
     """
 
     trial_id: str
@@ -299,7 +299,7 @@ class Assignment:
     checkpoint_folder: str | None = None
     resume_from: tuple[ResumePoint, ...] = ()
     timeout_seconds: float | None = None
-    members: int = 1
+    strategy: Strategy = PLAIN
 
 
 def _plain(record: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from experiments.planning.cost import evaluation_batch
 from workers.batches import blocks
 from workers.criterion import Criterion, Score
 from workers.datasets.staged import Split, StagedData
-from workers.devices import memory_layout
 
 
 def evaluate(
@@ -19,17 +18,17 @@ def evaluate(
     criterion: Criterion,
     *,
     before_batch: Callable[[], None],
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> Score:
     """Score a network on a split, without dropout and with batch norm's running statistics.
 
     Batches have a size that depends on the input's shape only, and sums are kept in
     float64. Leaves the module in evaluation mode. `before_batch` is called before each
-    batch; what it raises ends the evaluation.
+    batch; what it raises ends the evaluation. `layout` is the order of images in memory.
     """
     module.eval()
     batch = evaluation_batch(data.input_shape)
     device = split.indices.device
-    layout = memory_layout(module, device)
     total = torch.zeros((), dtype=torch.float64, device=device)
     tally = criterion.tally(device)
     with torch.inference_mode():

@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import torch
 
+from experiments.planning.strategies import Strategy
 from experiments.records import TrialConfig
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
@@ -43,11 +44,11 @@ class Group(Protocol):
 
 
 class Alone:
-    """The reference loop: one network by itself, in torch's own modules."""
+    """One network by itself, in torch's own modules."""
 
-    strategy: Final = "plain"
-
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, *, strategy: str) -> None:
+        """`strategy` is for the trial's record."""
+        self.strategy = strategy
         self.members = (learner,)
         self._learner = learner
 
@@ -69,14 +70,27 @@ class Alone:
 
 
 def build_group(
-    configs: Sequence[TrialConfig], data: StagedData, *, device: torch.device, fused: bool
+    configs: Sequence[TrialConfig],
+    data: StagedData,
+    *,
+    device: torch.device,
+    strategy: Strategy,
 ) -> Group:
     """Make the networks of trials: as one program, or of one trial by itself.
+
+    Args:
+        configs: The trials'; of a fused program as many as there are, else one.
+        data: What they learn from.
+        device: Where.
+        strategy: How.
 
     Raises:
         CheckpointError: The weights that a network starts from cannot be read.
     """
-    if fused:
-        return FusedLearner.start(configs, data, device=device)
+    assert not strategy.compiled, "`candidates` names none that is"
+    assert not strategy.graph, "`candidates` names none that is"
+    if strategy.is_fused:
+        return FusedLearner.start(configs, data, device=device, strategy=strategy)
     (config,) = configs
-    return Alone(Learner(config, data, device=device))
+    learner = Learner(config, data, device=device, strategy=strategy)
+    return Alone(learner, strategy=strategy.text)

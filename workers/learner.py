@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from experiments.planning.strategies import PLAIN, Strategy
 from experiments.records import TrialConfig
 from experiments.streams import stream_seed
 from workers.augmentation import augment
@@ -68,8 +69,18 @@ class Learner:
     split, or of the network that the first layers come from.
     """
 
-    def __init__(self, config: TrialConfig, data: StagedData, *, device: torch.device) -> None:
-        """Build the network; its first weights are drawn on the CPU, the same for any device."""
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: StagedData,
+        *,
+        device: torch.device,
+        strategy: Strategy = PLAIN,
+    ) -> None:
+        """Build the network; its first weights are drawn on the CPU, the same for any device.
+
+        Of the strategy, the number of members is not looked at.
+        """
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
         self.config = config
         self.data = data.to(device)
@@ -77,7 +88,7 @@ class Learner:
         if config.init is not None:
             mean, std = start_from(module, config.init, full_scale=data.full_scale)
             self.data = replace(self.data, mean=mean.to(device), std=std.to(device))
-        self._layout = memory_layout(module, device)
+        self._layout = memory_layout(module, device, wanted=strategy.layout)
         self.module = module.to(device).to(memory_format=self._layout)
         self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
@@ -165,7 +176,12 @@ class Learner:
         """Score the network as it is on the split "val" or "test"; see `evaluation.evaluate`."""
         examples = self.data.val if split == "val" else self.data.test
         return evaluate(
-            self.module, examples, self.data, self._criterion, before_batch=before_batch
+            self.module,
+            examples,
+            self.data,
+            self._criterion,
+            before_batch=before_batch,
+            layout=self._layout,
         )
 
     def weights(self) -> Mapping[str, Tensor]:

@@ -13,6 +13,7 @@ import torch
 
 from experiments.events import Ending, Failure, Reporter, TrialFailed, TrialStopped
 from experiments.planning.pack_shapes import pack_order, pack_shape
+from experiments.planning.strategies import PLAIN, Strategy
 from experiments.records import Assignment
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
@@ -28,7 +29,7 @@ def run_pack(
     reporter: Reporter,
     *,
     device: str | torch.device = "cpu",
-    members: int = 1,
+    strategy: Strategy = PLAIN,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -45,24 +46,24 @@ def run_pack(
         reporter: Takes the events; is asked before every step, and every batch of an
             evaluation, whether to stop.
         device: Where to train.
-        members: The most trials that are trained as one program; 1 is the reference loop.
+        strategy: How trials of one shape are trained, and how many of them as one program.
         clock: Unix seconds, for the points' timestamps.
         timer: Seconds that never jump, for durations and timeouts.
     """
     place = torch.device(device)
-    waiting = [*_packs(assignments, members)]
+    waiting = [*_packs(assignments, strategy)]
     while waiting:
-        pack, is_fused = waiting.pop(0)
+        pack, way = waiting.pop(0)
         runs = [TrialRun(each, data, reporter, clock=clock, timer=timer) for each in pack]
         program = _Program(runs, reporter, device=place, timer=timer)
         try:
-            program.execute(data, fused=is_fused)
+            program.execute(data, strategy=way)
         except Exception as error:  # a trial's failure is data, whatever it is
             if program.is_new and len(pack) > 1:
                 # Half of them may have room, or only one of them may be at fault.
                 left, half = program.left, (len(pack) + 1) // 2
                 starts = range(0, len(left), half)
-                waiting[:0] = [(left[start : start + half], is_fused) for start in starts]
+                waiting[:0] = [(left[start : start + half], way) for start in starts]
             else:
                 program.fail_the_rest(failure_of(error, device=place))
         del program, runs
@@ -70,11 +71,11 @@ def run_pack(
 
 
 def _packs(
-    assignments: Sequence[Assignment], members: int
-) -> Iterator[tuple[Sequence[Assignment], bool]]:
-    """Give the trials in packs, and of each whether it is one program of fused layers."""
-    if members == 1:
-        yield from (([each], False) for each in assignments)
+    assignments: Sequence[Assignment], strategy: Strategy
+) -> Iterator[tuple[Sequence[Assignment], Strategy]]:
+    """Give the trials in packs, and how each is trained."""
+    if not strategy.is_fused:
+        yield from (([each], strategy) for each in assignments)
         return
     shapes = {each.trial_id: pack_shape(each.config) for each in assignments}
     in_order = sorted(
@@ -82,11 +83,11 @@ def _packs(
     )
     for shape, alike in groupby(in_order, key=lambda each: shapes[each.trial_id]):
         if shape is None:
-            yield from (([each], False) for each in alike)
+            yield from (([each], PLAIN) for each in alike)
             continue
         group = [*alike]
-        for start in range(0, len(group), members):
-            yield group[start : start + members], True
+        for start in range(0, len(group), strategy.members):
+            yield group[start : start + strategy.members], strategy
 
 
 class _AllLeftError(Exception):
@@ -116,7 +117,7 @@ class _Program:
         """Give the trials that have not ended."""
         return [run.assignment for run in self._going]
 
-    def execute(self, data: StagedData, *, fused: bool) -> None:
+    def execute(self, data: StagedData, *, strategy: Strategy) -> None:
         """Train until every trial has ended.
 
         Raises:
@@ -130,7 +131,7 @@ class _Program:
             return
         self._share_time()
         configs = [run.config for run in self._runs]
-        self._group = build_group(configs, data, device=self._device, fused=fused)
+        self._group = build_group(configs, data, device=self._device, strategy=strategy)
         self._strategy = self._group.strategy  # a pack shrinks later
         for run, member in zip(self._runs, self._group.members, strict=True):
             self._try(run, partial(run.begin, member, device=self._device))

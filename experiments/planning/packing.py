@@ -5,9 +5,10 @@ from typing import Final
 
 from experiments.planning.cost import Work
 
-MOST_MEMBERS: Final = 64
+MOST_MEMBERS: Final = 512
 """The largest pack."""
 
+_MEMBERS_ON_GPU: Final = 64
 _MEMBERS_ON_CPU: Final = 16
 _MOST_PRODUCTS_ON_CPU: Final = 25e6
 """Multiply-adds of one member's training step, up to which a CPU is faster with a pack.
@@ -23,18 +24,31 @@ _BYTES_OF_A_GPU: Final = 8 * 2**30
 def most_members(work: Work, *, gpus: float) -> int:
     """Give how many trials of this work a worker should train as one program; 1 for none.
 
-    It follows from the trial and the worker's size alone, so that a trial is trained in the same
-    way, and to the same numbers, whoever else waits.
+    A rule of thumb, for as long as nothing was measured (`strategies.py`). It follows from the
+    trial and the worker's size alone, so that a trial is trained in the same way, and to the same
+    numbers, whoever else waits.
 
     Args:
         work: The trial's. Its evaluations count as part of the steps, which is near enough.
         gpus: The worker's; of a fraction, only that share of the memory is taken to be there.
     """
     if gpus > 0:
-        fitting = int(min(gpus, 1.0) * _BYTES_OF_A_GPU) // max(work.memory_bytes, 1)
-        return max(1, min(MOST_MEMBERS, fitting))
+        return min(_MEMBERS_ON_GPU, fitting_members(work, gpus=gpus))
     is_small = work.multiply_adds < _MOST_PRODUCTS_ON_CPU * work.steps
     return _MEMBERS_ON_CPU if is_small else 1
+
+
+def fitting_members(work: Work, *, gpus: float, memory_bytes: int | None = None) -> int:
+    """Give how many trials of this work fit a worker's GPU together, at least one.
+
+    Args:
+        work: The trial's.
+        gpus: The worker's; of a fraction, only that share of the memory is taken to be there.
+        memory_bytes: What there is for this worker; None where it is not known.
+    """
+    if memory_bytes is None:
+        memory_bytes = int(min(gpus, 1.0) * _BYTES_OF_A_GPU)
+    return max(1, memory_bytes // max(work.memory_bytes, 1))
 
 
 def fair_share(left: float, *, num_workers: int) -> int:

@@ -89,8 +89,8 @@ class PackWorker:
         try:
             data = stage(pack[0].config.data, root=self._data_root)
             self._news.training_begins()
-            members = pack[0].members
-            run_pack(pack, data, self._news, device=self._device, members=members)
+            strategy = pack[0].strategy
+            run_pack(pack, data, self._news, device=self._device, strategy=strategy)
         except BaseException as error:  # also SystemExit: a worker that ends tells nobody why
             self._news.fail_the_rest(failure_of(error))
         self._news.end()

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from experiments.planning.cost import Work
-from experiments.planning.packing import most_members
+from experiments.planning.strategies import PLAIN, Strategy, rule_of_thumb
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint, TrialConfig
 from experiments.states import TRANSITIONS, AttemptState, FailureKind, TrialState
 from orchestrator.queueing.leases import Lease
@@ -52,10 +52,7 @@ _TWIN_IS_LEASED = is_found(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A trial that is ours for now, and all that a worker needs to train it.
-
-    `members` is the most trials that are trained as one program with it; 1 is the plain loop.
-    """
+    """A trial that is ours for now, and all that a worker needs to train it."""
 
     lease: Lease
     experiment_id: str
@@ -66,7 +63,7 @@ class Claim:
     timeout_seconds: float | None
     stall_timeout_seconds: float | None
     resume_from: tuple[ResumePoint, ...]
-    members: int
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +187,9 @@ def lease_next(
     connection.execute(
         insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
     )
-    members = _most_members(picked[0], candidate)
+    strategy = _strategy(picked[0], candidate)
     rows = sorted(rows, key=lambda row: int(row.number))
-    return _read_claims(connection, rows, candidate, members=members)
+    return _read_claims(connection, rows, candidate, strategy=strategy)
 
 
 def _pick(
@@ -209,15 +206,15 @@ def _pick(
     first = connection.execute(waiting.limit(1)).first()
     if first is None:
         return []
-    members = _most_members(first, candidate)
-    num_further = min(limit, members) - 1
+    strategy = _strategy(first, candidate)
+    num_further = min(limit, strategy.members) - 1
     if num_further < 1 or must_go_alone(first.spent, candidate.execution):
         return [first]
     alike = (trial.c.pack_shape == first.pack_shape) & (trial.c.number > first.number)
     further = [
         row
         for row in connection.execute(waiting.where(alike).limit(num_further))
-        if _most_members(row, candidate) == members
+        if _strategy(row, candidate) == strategy
         and not must_go_alone(row.spent, candidate.execution)
     ]
     first_of_its_key: dict[str, Row[Any]] = {}
@@ -226,15 +223,15 @@ def _pick(
     return [*first_of_its_key.values()]
 
 
-def _most_members(row: Row[Any], candidate: Candidate) -> int:
-    """Give how many trials may be trained as one program with this one; 1 for the plain loop.
+def _strategy(row: Row[Any], candidate: Candidate) -> Strategy:
+    """Say how a trial is to be trained, and how many others at most as one program with it.
 
-    Plain, too, after it ran out of memory: that takes the least.
+    Plain after it ran out of memory: that takes the least.
     """
     is_known = row.work.keys() == Work.__dataclass_fields__.keys()  # else of another version
     if row.pack_shape is None or not is_known or row.spent.get(FailureKind.OUT_OF_MEMORY):
-        return 1
-    return most_members(Work.from_data(row.work), gpus=candidate.resources.gpus)
+        return PLAIN
+    return rule_of_thumb(Work.from_data(row.work), gpus=candidate.resources.gpus)
 
 
 def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -> bool:
@@ -252,7 +249,7 @@ def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -
 
 
 def _read_claims(
-    connection: Connection, rows: Sequence[Row[Any]], candidate: Candidate, *, members: int
+    connection: Connection, rows: Sequence[Row[Any]], candidate: Candidate, *, strategy: Strategy
 ) -> tuple[Claim, ...]:
     """Turn leased rows into what a worker needs."""
     points = resume_points(connection, [row.id for row in rows if row.fence > 1])
@@ -267,7 +264,7 @@ def _read_claims(
             timeout_seconds=candidate.execution.timeout,
             stall_timeout_seconds=candidate.execution.stall_timeout,
             resume_from=points.get(row.id, ()),
-            members=members,
+            strategy=strategy,
         )
         for row in rows
     )

@@ -346,5 +346,5 @@ class Scheduler:
             checkpoint_folder=str(folder),
             resume_from=claim.resume_from,
             timeout_seconds=claim.timeout_seconds,
-            members=claim.members,
+            strategy=claim.strategy,
         )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select, text, update
 
+from experiments.planning.strategies import Strategy
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
@@ -56,7 +57,7 @@ def test_claim_gives_all_that_a_worker_needs(queue: Queue) -> None:
         timeout_seconds=90.0,
         stall_timeout_seconds=30.0,
         resume_from=(),
-        members=16,
+        strategy=Strategy(16),
     )
 
 

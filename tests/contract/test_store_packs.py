@@ -66,13 +66,13 @@ def test_pack_is_no_larger_than_pays(queue: Queue) -> None:
 
     assert [len(claim(queue, limit=64)) for _ in range(4)] == [16, 16, 8, 0]
     claims = claim(queue, limit=99, resources=GPU)
-    assert (len(claims), {each.members for each in claims}) == (64, {64})
+    assert (len(claims), {each.strategy.members for each in claims}) == (64, {64})
 
 
 def test_trial_is_trained_as_a_member_though_it_is_the_only_one(queue: Queue) -> None:
     submit(queue, 1)  # else its numbers would depend on who else waits
 
-    assert [each.members for each in claim(queue, limit=16)] == [16]
+    assert [each.strategy.members for each in claim(queue, limit=16)] == [16]
 
 
 def test_plain_strategy_and_large_work_go_one_by_one(queue: Queue) -> None:
@@ -83,7 +83,7 @@ def test_plain_strategy_and_large_work_go_one_by_one(queue: Queue) -> None:
 
     claims = [claim(queue, limit=9) for _ in range(6)]
 
-    assert [(len(each), each[0].members) for each in claims] == [(1, 1)] * 6
+    assert [(len(each), each[0].strategy.members) for each in claims] == [(1, 1)] * 6
 
 
 def test_work_of_another_version_goes_alone(engine: Engine, queue: Queue) -> None:
@@ -91,7 +91,7 @@ def test_work_of_another_version_goes_alone(engine: Engine, queue: Queue) -> Non
     with writing(engine) as connection:
         connection.execute(update(trial).values(work={"steps": 3}))
 
-    assert [each.members for each in claim(queue, limit=9)] == [1]
+    assert [each.strategy.members for each in claim(queue, limit=9)] == [1]
 
 
 @pytest.mark.parametrize(("failure", "members"), [(OUT_OF_MEMORY, 1), (STALLED, 16)])
@@ -109,7 +109,7 @@ def test_trial_whose_next_failure_with_others_is_its_last_goes_alone(
     packs = [claim(queue, limit=9) for _ in range(3)]
 
     assert [numbers(pack) for pack in packs] == [[1], [2], [3, 4]]
-    assert [pack[0].members for pack in packs] == [members, members, 16]
+    assert [pack[0].strategy.members for pack in packs] == [members, members, 16]
 
 
 def test_poison_trial_takes_no_other_into_quarantine(

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from experiments.planning.cost import evaluation_batch
+from experiments.planning.packing import MOST_MEMBERS
+from experiments.planning.strategies import Strategy
 from experiments.records import TrialConfig
 from experiments.streams import stream_seed
 from workers.augmentation import augment
@@ -32,6 +34,9 @@ from workers.initial_values import initial_state
 from workers.learner import EpochRecord, draw_order, epoch_rates, mean_loss
 from workers.modules import module_without_storage
 
+FUSED: Final = Strategy(MOST_MEMBERS)
+"""One program, by the rules."""
+
 _LEAST_EVALUATED: Final = 16
 """Examples of a member that are evaluated at a time, even where batches are smaller."""
 
@@ -47,9 +52,17 @@ class FusedLearner:
     """
 
     def __init__(
-        self, configs: Sequence[TrialConfig], data: StagedData, *, device: torch.device
+        self,
+        configs: Sequence[TrialConfig],
+        data: StagedData,
+        *,
+        device: torch.device,
+        strategy: Strategy = FUSED,
     ) -> None:
-        """Make room for trials of one shape, in the order of `pack_order`; weights are 0."""
+        """Make room for trials of one shape, in the order of `pack_order`; weights are 0.
+
+        Of the strategy, the number of members is not looked at.
+        """
         self.data = data.to(device)
         self._unmoved = data
         self._device = device
@@ -57,8 +70,11 @@ class FusedLearner:
         self._batch_size = configs[0].batch_size
         self.steps_per_epoch = math.ceil(len(data.train) / self._batch_size)
         self._template = module_without_storage(configs[0].architecture)
-        self._layout = memory_layout(self._template, device)
-        self._module = fuse([config.architecture for config in configs], device=device)
+        self._strategy = strategy
+        self._layout = memory_layout(self._template, device, wanted=strategy.layout)
+        self._module = fuse(
+            [config.architecture for config in configs], device=device, layout=strategy.layout
+        )
         learned = (each for each in self._module.parameters() if each.requires_grad)
         self._optimizer = build_fused_optimizer([each.optimizer for each in configs], learned)
         self._criterion = FusedCriterion(configs, self.data)
@@ -67,10 +83,15 @@ class FusedLearner:
 
     @classmethod
     def start(
-        cls, configs: Sequence[TrialConfig], data: StagedData, *, device: torch.device
+        cls,
+        configs: Sequence[TrialConfig],
+        data: StagedData,
+        *,
+        device: torch.device,
+        strategy: Strategy = FUSED,
     ) -> "FusedLearner":
         """Build the networks of trials, with their first weights: drawn on the CPU."""
-        pack = cls(configs, data, device=device)
+        pack = cls(configs, data, device=device, strategy=strategy)
         for index, config in enumerate(configs):
             drawn = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
             load_member(pack._module, index, initial_state(pack._template, drawn))
@@ -84,8 +105,7 @@ class FusedLearner:
     @property
     def strategy(self) -> str:
         """How they run, for a trial's record."""
-        num = len(self._configs)
-        return f"fused, {num} member" + "s" * (num != 1)
+        return self._strategy.text_of(len(self._configs))
 
     def train_epoch(
         self, epochs: Sequence[int], *, before_step: Callable[[int], None]
@@ -160,7 +180,7 @@ class FusedLearner:
         """Give a pack of the members at these places only, in their order, as they are now."""
         kept = sorted(places)
         configs = [self._configs[place] for place in kept]
-        pack = FusedLearner(configs, self._unmoved, device=self._device)
+        pack = FusedLearner(configs, self._unmoved, device=self._device, strategy=self._strategy)
         for index, place in enumerate(kept):
             weights, optimizer = self.weights_of(place), self.optimizer_state_of(place)
             pack.restore_member(index, weights, optimizer)

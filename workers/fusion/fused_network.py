@@ -16,6 +16,7 @@ from experiments.architectures.blocks import Patches, Residual
 from experiments.architectures.geometry import shape_text
 from experiments.architectures.layers import Activation, Dropout, Layer
 from experiments.planning.pack_shapes import UNSHARED, network_shape
+from experiments.planning.strategies import Layout
 from workers.block_modules import PatchNetwork, ResidualBlock, TappedNetwork
 from workers.devices import memory_layout
 from workers.fusion.fused_layers import (
@@ -39,12 +40,15 @@ def can_fuse(architecture: Architecture) -> bool:
     return network_shape(architecture.layers) != UNSHARED
 
 
-def fuse(architectures: Sequence[Architecture], *, device: torch.device) -> nn.Module:
+def fuse(
+    architectures: Sequence[Architecture], *, device: torch.device, layout: Layout | None = None
+) -> nn.Module:
     """Make one module of K networks of one shape, with weights of zero, to be loaded.
 
     The networks may differ in hidden functions and in the probabilities of dropout. It takes
     signals (K n, ...), those of member k at k n .. (k + 1) n. Members with equal functions
-    should be neighbours: each stretch of them is a call of its own.
+    should be neighbours: each stretch of them is a call of its own. `layout` is that of images,
+    None for the rule for the device.
 
     Raises:
         ShapeError: A layer does not fit.
@@ -54,8 +58,8 @@ def fuse(architectures: Sequence[Architecture], *, device: torch.device) -> nn.M
         raise ValueError("a fused network needs at least one member, got none")
     _check(architectures)
     modules = {each: module_without_storage(each) for each in dict.fromkeys(architectures)}
-    layout = memory_layout(modules[architectures[0]], device)
-    return _Fusion(len(architectures), device, layout).network(
+    order = memory_layout(modules[architectures[0]], device, wanted=layout)
+    return _Fusion(len(architectures), device, order).network(
         [each.layers for each in architectures], [modules[each] for each in architectures]
     )
 

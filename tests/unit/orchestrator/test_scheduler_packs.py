@@ -24,7 +24,7 @@ def test_each_worker_is_handed_a_whole_pack(yard: Yard) -> None:
     submit(yard.queue, 40)
     yard.turns(2)
     assert sizes(yard) == [16, 16]
-    assert {each.members for each in yard.pool.packs["w1"]} == {16}
+    assert {each.strategy.members for each in yard.pool.packs["w1"]} == {16}
     assert yard.states().count("leased") == 32
 
 
@@ -38,7 +38,7 @@ def test_plain_trials_are_handed_out_one_by_one(yard: Yard) -> None:
     submit(yard.queue, 7, an_experiment(execution=Execution(strategy="plain")))
     yard.turns(2)
     assert sizes(yard) == [1, 1]
-    assert [each.members for each in yard.pool.packs["w1"]] == [1]
+    assert [each.strategy.members for each in yard.pool.packs["w1"]] == [1]
 
 
 def test_worker_takes_no_more_than_its_part_of_what_is_left(yard: Yard) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.events import Failure, TrialBegun
+from experiments.planning.strategies import Strategy
 from experiments.records import CheckpointPolicy, Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
@@ -24,7 +25,7 @@ def a_claim(trial_id: str = "t1", *, stall_timeout_seconds: float | None = 60.0)
         timeout_seconds=None,
         resume_from=(),
         stall_timeout_seconds=stall_timeout_seconds,
-        members=16,
+        strategy=Strategy(16),
     )
 
 

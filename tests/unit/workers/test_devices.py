@@ -32,6 +32,13 @@ def test_convolutions_on_the_cpu_put_channels_last() -> None:
     assert memory_layout(nn.Linear(1, 1), torch.device("cpu")) == torch.contiguous_format
 
 
+def test_a_layout_that_is_wanted_goes_before_the_rule() -> None:
+    convolution, cpu = nn.Conv2d(1, 1, 1), torch.device("cpu")
+    assert memory_layout(convolution, cpu, wanted="contiguous") == torch.contiguous_format
+    cuda = torch.device("cuda")
+    assert memory_layout(convolution, cuda, wanted="channels_last") == torch.channels_last
+
+
 def test_a_process_remembers_the_most_that_it_held() -> None:
     before = peak_memory_bytes(torch.device("cpu"))
     held = torch.ones(before // 4 + 2**24)  # more than ever before, by 64 MiB

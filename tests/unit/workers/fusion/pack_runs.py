@@ -6,6 +6,7 @@ from typing import Any
 from experiments.compatibility import LOSSES
 from experiments.events import Event, MetricPoint, PointsMeasured
 from experiments.planning.pack_shapes import pack_shape
+from experiments.planning.strategies import Strategy
 from experiments.records import (
     Assignment,
     OptimizerConfig,
@@ -19,7 +20,7 @@ from workers.training import run_pack
 MakeConfig = Callable[..., TrialConfig]
 
 OF_CLASSES = [name for name, rule in LOSSES.items() if "classification" in rule.tasks]
-ALL_TOGETHER = 64
+ALL_TOGETHER = Strategy(64)
 """More members than any test has trials."""
 
 
@@ -135,5 +136,5 @@ def run_together(
     """Train trials of one shape as one program, and give what was heard of them."""
     assert len({pack_shape(each.config) for each in assignments}) == 1
     listener = listener or Listener()
-    run_pack(assignments, data, listener, **{"members": ALL_TOGETHER} | options)
+    run_pack(assignments, data, listener, **{"strategy": ALL_TOGETHER} | options)
     return listener

@@ -20,6 +20,7 @@ from experiments.events import (
     TrialStopped,
     TrialSucceeded,
 )
+from experiments.planning.strategies import Strategy
 from experiments.records import Assignment, CheckpointPolicy, ResumePoint, TrialConfig
 from experiments.states import FailureKind, IncidentKind
 from experiments.statistics import summarise
@@ -84,7 +85,7 @@ def test_trials_of_one_shape_run_together_and_all_others_alone(
         "d": make_config(seed=3, epochs=3),
     }
     listener = Listener()
-    run_pack(assign(trials), digits, listener, members=3)
+    run_pack(assign(trials), digits, listener, strategy=Strategy(3))
     ran = {name: success(listener, name).strategy for name in trials}
     assert ran.pop("wide") == "fused, 1 member"
     assert sorted(ran.values()) == ["fused, 1 member"] + ["fused, 3 members"] * 3
@@ -235,7 +236,7 @@ def test_a_member_of_other_data_than_planned_fails_alone(
     data = dataclasses.replace(good.data, digest="0" * 64)
     listener = Listener()
     trials = {"a": good, "bad": dataclasses.replace(good, data=data), "b": make_config(seed=1)}
-    run_pack(assign(trials), digits, listener, members=8)
+    run_pack(assign(trials), digits, listener, strategy=Strategy(8))
     assert failure(listener, "bad").kind == FailureKind.DATA
     assert success(listener, "a").strategy == success(listener, "b").strategy == "fused, 2 members"
 

@@ -1,0 +1,84 @@
+"""The ways to train: their names, and which are tried where."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from experiments.planning.strategies import PLAIN, Layout, Strategy, candidates, rule_of_thumb
+from tests.samples import SOME_WORK
+
+SMALL = replace(SOME_WORK, multiply_adds=10**6 * SOME_WORK.steps, memory_bytes=10**7)
+LARGE = replace(SMALL, multiply_adds=10**9 * SOME_WORK.steps)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "text"),
+    [
+        (PLAIN, "plain"),
+        (Strategy(16), "fused, 16 members"),
+        (Strategy(layout="channels_last"), "plain, channels last"),
+        (
+            Strategy(64, "contiguous", compiled=True, graph=True),
+            "fused, 64 members, contiguous, compiled, CUDA graph",
+        ),
+    ],
+)
+def test_a_strategy_is_named_by_what_a_person_understands(strategy: Strategy, text: str) -> None:
+    assert strategy.text == text
+
+
+def test_a_pack_that_is_not_full_says_how_many_ran() -> None:
+    assert Strategy(16, "contiguous").text_of(1) == "fused, 1 member, contiguous"
+
+
+def test_every_name_is_read_back() -> None:
+    layouts: tuple[Layout | None, ...] = (None, "channels_last", "contiguous")
+    either = (False, True)
+    for members, layout, compiled, graph in product((1, 2, 512), layouts, either, either):
+        strategy = Strategy(members, layout, compiled, graph)
+        assert Strategy.parse(strategy.text) == strategy
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fused", "fused, many members", "plain, 4 threads", "plain, compiled, compiled"]
+)
+def test_a_name_of_another_version_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="names no way to train"):
+        Strategy.parse(text)
+
+
+def test_the_rule_of_thumb_comes_first_and_plain_is_always_tried() -> None:
+    for work, gpus in product((SMALL, LARGE), (0, 0.5, 1)):
+        tried = candidates(work, gpus=gpus, has_images=True, most_members=1000)
+        assert tried[0] == rule_of_thumb(work, gpus=gpus)
+        assert PLAIN in tried
+        assert len(set(tried)) == len(tried)
+
+
+def test_no_more_members_are_tried_than_there_are_trials() -> None:
+    for gpus in (0, 1):
+        tried = candidates(LARGE, gpus=gpus, has_images=False, most_members=20)
+        assert max(each.members for each in tried[1:]) == 16
+
+
+def test_a_gpu_tries_what_fits_its_memory() -> None:
+    def most(memory_bytes: int | None) -> int:
+        tried = candidates(
+            LARGE, gpus=1, has_images=False, most_members=1000, memory_bytes=memory_bytes
+        )
+        return max(each.members for each in tried)
+
+    assert most(600 * LARGE.memory_bytes) == 512
+    assert most(300 * LARGE.memory_bytes) == 256
+    assert most(None) == 512
+
+
+def test_layouts_are_tried_where_they_matter() -> None:
+    def layouts(*, gpus: float, has_images: bool) -> set[str | None]:
+        tried = candidates(SMALL, gpus=gpus, has_images=has_images, most_members=64)
+        return {each.layout for each in tried}
+
+    assert layouts(gpus=0, has_images=True) == {None, "contiguous"}
+    assert layouts(gpus=1, has_images=True) == {None, "channels_last"}
+    assert layouts(gpus=0, has_images=False) == layouts(gpus=1, has_images=False) == {None}
