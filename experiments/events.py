@@ -74,6 +74,22 @@ class TrialNoted:
 
 
 @dataclass(frozen=True, slots=True)
+class StrategiesTimed:
+    """Before a trial began, its worker measured how fast each way to train its shape is.
+
+    `step_seconds` are those of a member's step, by the strategy's text; None of one that failed.
+    `chosen` is the one that such trials should be trained by on this machine. It was measured
+    for trials of `num_steps` steps together; `is_thorough` if there was time for all there are.
+    """
+
+    trial_id: str
+    step_seconds: Mapping[str, float | None]
+    chosen: str
+    num_steps: int
+    is_thorough: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PointsMeasured:
     """A trial's curve grew (at the end of an epoch)."""
 
@@ -103,7 +119,8 @@ class TrialSucceeded:
     `duration_seconds` are those of the training that counts: before a checkpoint that the
     attempt went on from, too.
     `peak_memory_bytes` is the most that the worker's process (on a GPU: the device) held.
-    `strategy` says how it ran: "plain", or "fused, K members" where it was one of a pack.
+    `strategy` says how it ran (`strategies.Strategy.text`): "plain", or "fused, K members" where
+    it was one of a pack.
     """
 
     trial_id: str
@@ -136,7 +153,7 @@ Said = TrialBegun | TrialNoted | PointsMeasured | CheckpointSaved
 Ending = TrialSucceeded | TrialFailed | TrialStopped
 """What ends a trial."""
 
-Event = Said | Ending
+Event = StrategiesTimed | Said | Ending
 """What a worker may say of a trial."""
 
 

@@ -11,7 +11,7 @@ from experiments.architectures.architecture import Architecture
 from experiments.language.compound_kinds import ListOf, Nullable
 from experiments.language.kinds import Choice, Duration, Flag, Integer, Number
 from experiments.planning.cost import Work
-from experiments.planning.strategies import PLAIN, Strategy
+from experiments.planning.strategies import PLAIN, Calibration, Strategy
 from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 
 SEMANTICS_VERSION: Final = 1
@@ -289,7 +289,7 @@ class Assignment:
     `checkpoint_folder` carries the fence in its path; None writes no checkpoints.
     `resume_from` are the checkpoints to go on from, the newest first: the first that is
     whole is taken, else the trial starts anew. `strategy` is how it is trained, the same for all
-    of a pack.
+    of a pack, unless `calibration` has the worker find out which way is the fastest.
     """
 
     trial_id: str
@@ -300,6 +300,7 @@ class Assignment:
     resume_from: tuple[ResumePoint, ...] = ()
     timeout_seconds: float | None = None
     strategy: Strategy = PLAIN
+    calibration: Calibration | None = None
 
 
 def _plain(record: Any) -> dict[str, Any]:

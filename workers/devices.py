@@ -7,7 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from experiments.planning.strategies import Layout
+from experiments.planning.strategies import KERNELS_VERSION, Layout
 
 
 def prepare_device(*, num_cpus: int, num_gpus: float) -> torch.device:
@@ -44,6 +44,19 @@ def prepare_device(*, num_cpus: int, num_gpus: float) -> torch.device:
     return torch.device("cuda", 0)
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until all that a device was asked to do is done; a CPU always is."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def memory_for(device: torch.device, *, share: float) -> int | None:
+    """Give the bytes that a share of a GPU has; None for a CPU, which shares with everybody."""
+    if device.type != "cuda":
+        return None
+    return int(share * torch.cuda.get_device_properties(device).total_memory)
+
+
 def release_memory(device: torch.device) -> None:
     """Hand memory that nothing uses any more back to the device."""
     if device.type == "cuda":
@@ -54,6 +67,14 @@ def forget_peak_memory(device: torch.device) -> None:
     """Start to measure a GPU's peak memory anew; that of a process cannot be forgotten."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def engine_text(device: torch.device) -> str:
+    """Name what decides how fast a device trains, beside the machine: "torch 2.15.0, kernels 1"."""
+    words = [f"torch {torch.__version__}", f"kernels {KERNELS_VERSION}"]
+    if device.type == "cuda":
+        words.append(torch.cuda.get_device_name(device))
+    return ", ".join(words)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -13,8 +13,9 @@ import torch
 
 from experiments.events import Ending, Failure, Reporter, TrialFailed, TrialStopped
 from experiments.planning.pack_shapes import pack_order, pack_shape
-from experiments.planning.strategies import PLAIN, Strategy
+from experiments.planning.strategies import PLAIN, Calibration, Strategy
 from experiments.records import Assignment
+from workers.calibration import calibrate
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
 from workers.devices import forget_peak_memory, release_memory
@@ -30,6 +31,7 @@ def run_pack(
     *,
     device: str | torch.device = "cpu",
     strategy: Strategy = PLAIN,
+    calibration: Calibration | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -47,10 +49,21 @@ def run_pack(
             evaluation, whether to stop.
         device: Where to train.
         strategy: How trials of one shape are trained, and how many of them as one program.
+        calibration: Where the strategy is to be measured first: what there is to win by it.
         clock: Unix seconds, for the points' timestamps.
         timer: Seconds that never jump, for durations and timeouts.
     """
     place = torch.device(device)
+    if calibration is not None:
+        strategy = calibrate(
+            assignments,
+            data,
+            reporter,
+            calibration=calibration,
+            otherwise=strategy,
+            device=place,
+            timer=timer,
+        )
     waiting = [*_packs(assignments, strategy)]
     while waiting:
         pack, way = waiting.pop(0)

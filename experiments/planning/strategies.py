@@ -4,6 +4,7 @@ All of them keep the precision that a spec asks for: they give the same numbers 
 rounding. Which is the fastest is measured (`workers/calibration.py`), not known.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -13,10 +14,22 @@ from experiments.planning.packing import fitting_members, most_members
 Layout = Literal["channels_last", "contiguous"]
 """In which order the numbers of images lie in memory, the weights of convolutions alike."""
 
+KERNELS_VERSION: Final = 1
+"""Raised whenever a strategy becomes faster or slower, so that all are measured again."""
+
 _COMPILED: Final = "compiled"
 _GRAPH: Final = "CUDA graph"
 _MEMBERS_TRIED_ON_CPU: Final = (16, 64, 4)
 _MEMBERS_TRIED_ON_GPU: Final = (64, 256, 512, 16)
+STEPS_OF_A_LOOK: Final = 4
+"""The least steps that show how fast a strategy is, the first of them to warm up."""
+
+_STEPS_OF_TWO_LOOKS: Final = 24
+"""With the making of two networks, which takes as long as some steps."""
+
+_SHARE_FOR_CALIBRATION: Final = 0.03
+_AS_GOOD: Final = 1.05
+"""Up to so many times the seconds of the fastest are as good: two looks differ by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +100,7 @@ def rule_of_thumb(work: Work, *, gpus: float) -> Strategy:
 
 
 def candidates(
-    work: Work,
-    *,
-    gpus: float,
-    has_images: bool,
-    most_members: int,
-    memory_bytes: int | None = None,
+    work: Work, *, gpus: float, has_images: bool, memory_bytes: int | None = None
 ) -> tuple[Strategy, ...]:
     """List the strategies that may be the fastest for a shape, the most promising first.
 
@@ -102,18 +110,59 @@ def candidates(
         work: A trial's.
         gpus: The worker's; 0 for a CPU.
         has_images: Whether the network convolves images, so that their layout matters.
-        most_members: Trials that could be trained together; more members are not tried.
         memory_bytes: Of the GPU, for this worker; None where it is not known.
     """
     thumb = rule_of_thumb(work, gpus=gpus)
     if gpus > 0:
-        fit = min(most_members, fitting_members(work, gpus=gpus, memory_bytes=memory_bytes))
+        fit = fitting_members(work, gpus=gpus, memory_bytes=memory_bytes)
         packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_GPU if num <= fit]
         other: Layout = "channels_last"
     else:
-        packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_CPU if num <= most_members]
+        packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_CPU]
         other = "contiguous"
     layouts = [Strategy(layout=other)] if has_images else []
     if has_images and gpus > 0:
         layouts += [Strategy(each.members, other) for each in packs[:1]]
     return tuple(dict.fromkeys([thumb, PLAIN, *packs, *layouts]))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a worker needs to know to measure which strategy is the fastest for a shape.
+
+    Attributes:
+        work: A trial's.
+        gpus: The worker's.
+        num_trials: The experiment's trials of the shape that are still to be trained.
+    """
+
+    work: Work
+    gpus: float
+    num_trials: int
+
+    @property
+    def num_steps(self) -> int:
+        """Give the steps that these trials will take together."""
+        return self.work.steps * self.num_trials
+
+    @property
+    def can_pay(self) -> bool:
+        """Whether there is time for a look at the reference loop and at one other strategy."""
+        return self.budget_seconds(1.0) >= _STEPS_OF_TWO_LOOKS
+
+    def budget_seconds(self, step_seconds: float) -> float:
+        """Give how long measuring may take: a small share of what the training will take.
+
+        `step_seconds` are those of a member's step.
+        """
+        return _SHARE_FOR_CALIBRATION * step_seconds * self.num_steps
+
+
+def fastest(step_seconds: Mapping[Strategy, float | None]) -> Strategy:
+    """Choose by the seconds of a member's step: of those that are as good, the first listed.
+
+    None stands for a strategy that failed; at least one must not have.
+    """
+    worked = {strategy: each for strategy, each in step_seconds.items() if each is not None}
+    enough = _AS_GOOD * min(worked.values())
+    return next(strategy for strategy, each in worked.items() if each <= enough)

@@ -5,7 +5,15 @@ from itertools import product
 
 import pytest
 
-from experiments.planning.strategies import PLAIN, Layout, Strategy, candidates, rule_of_thumb
+from experiments.planning.strategies import (
+    PLAIN,
+    Calibration,
+    Layout,
+    Strategy,
+    candidates,
+    fastest,
+    rule_of_thumb,
+)
 from tests.samples import SOME_WORK
 
 SMALL = replace(SOME_WORK, multiply_adds=10**6 * SOME_WORK.steps, memory_bytes=10**7)
@@ -50,23 +58,15 @@ def test_a_name_of_another_version_is_refused(text: str) -> None:
 
 def test_the_rule_of_thumb_comes_first_and_plain_is_always_tried() -> None:
     for work, gpus in product((SMALL, LARGE), (0, 0.5, 1)):
-        tried = candidates(work, gpus=gpus, has_images=True, most_members=1000)
+        tried = candidates(work, gpus=gpus, has_images=True)
         assert tried[0] == rule_of_thumb(work, gpus=gpus)
         assert PLAIN in tried
         assert len(set(tried)) == len(tried)
 
 
-def test_no_more_members_are_tried_than_there_are_trials() -> None:
-    for gpus in (0, 1):
-        tried = candidates(LARGE, gpus=gpus, has_images=False, most_members=20)
-        assert max(each.members for each in tried[1:]) == 16
-
-
 def test_a_gpu_tries_what_fits_its_memory() -> None:
     def most(memory_bytes: int | None) -> int:
-        tried = candidates(
-            LARGE, gpus=1, has_images=False, most_members=1000, memory_bytes=memory_bytes
-        )
+        tried = candidates(LARGE, gpus=1, has_images=False, memory_bytes=memory_bytes)
         return max(each.members for each in tried)
 
     assert most(600 * LARGE.memory_bytes) == 512
@@ -76,9 +76,26 @@ def test_a_gpu_tries_what_fits_its_memory() -> None:
 
 def test_layouts_are_tried_where_they_matter() -> None:
     def layouts(*, gpus: float, has_images: bool) -> set[str | None]:
-        tried = candidates(SMALL, gpus=gpus, has_images=has_images, most_members=64)
+        tried = candidates(SMALL, gpus=gpus, has_images=has_images)
         return {each.layout for each in tried}
 
     assert layouts(gpus=0, has_images=True) == {None, "contiguous"}
     assert layouts(gpus=1, has_images=True) == {None, "channels_last"}
     assert layouts(gpus=0, has_images=False) == layouts(gpus=1, has_images=False) == {None}
+
+
+def test_the_fastest_is_chosen_and_what_failed_is_not() -> None:
+    seconds = {Strategy(16): None, PLAIN: 2.0, Strategy(4): 1.0, Strategy(64): 1.2}
+    assert fastest(seconds) == Strategy(4)
+
+
+def test_of_those_as_good_as_the_fastest_the_first_is_chosen() -> None:
+    assert fastest({Strategy(16): 1.04, PLAIN: 1.02, Strategy(64): 1.0}) == Strategy(16)
+    assert fastest({Strategy(16): 1.06, PLAIN: 1.02, Strategy(64): 1.0}) == PLAIN
+
+
+def test_measuring_takes_a_small_share_of_the_training() -> None:
+    work = replace(SMALL, steps=100)
+    assert Calibration(work, 0, 50).budget_seconds(0.002) == pytest.approx(0.3)
+    assert not Calibration(work, 0, 7).can_pay
+    assert Calibration(work, 0, 8).can_pay
