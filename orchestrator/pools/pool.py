@@ -15,11 +15,13 @@ from experiments.records import Assignment, Resources
 class WorkerReady:
     """A hired worker has started and can take its first pack.
 
-    `machine` names where it runs and its share of that (`machine.fingerprint`).
+    `machine` names where it runs and its share of that (`machine.fingerprint`), `engine` what it
+    trains with there (`devices.engine_text`).
     """
 
     worker: str
     machine: str
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,14 +70,14 @@ class PackWorker:
             RuntimeError: There should be a GPU, and there is none.
         """
         import workers.training  # noqa: F401 - the first pack should not wait for torch
-        from workers.devices import prepare_device
+        from workers.devices import engine_text, prepare_device
 
         self._device = prepare_device(num_cpus=resources.cpus, num_gpus=resources.gpus)
         self._data_root = data_root
         self._news = News(name, patience_seconds=_SHARE_OF_LEASE * lease_seconds)
         self._whereabouts = Whereabouts(socket.gethostname(), own_process())
         machine = fingerprint(cpus=resources.cpus, gpus=resources.gpus)
-        self._news.add(WorkerReady(name, machine))
+        self._news.add(WorkerReady(name, machine, engine_text(self._device)))
 
     def run(self, pack: Sequence[Assignment]) -> None:
         """Train a pack to its end; never raises: what goes wrong is a trial's failure."""
@@ -89,8 +89,14 @@ class PackWorker:
         try:
             data = stage(pack[0].config.data, root=self._data_root)
             self._news.training_begins()
-            strategy = pack[0].strategy
-            run_pack(pack, data, self._news, device=self._device, strategy=strategy)
+            run_pack(
+                pack,
+                data,
+                self._news,
+                device=self._device,
+                strategy=pack[0].strategy,
+                calibration=pack[0].calibration,
+            )
         except BaseException as error:  # also SystemExit: a worker that ends tells nobody why
             self._news.fail_the_rest(failure_of(error))
         self._news.end()

@@ -4,14 +4,15 @@ Two claimers never take the same trial: SQLite lets one write at a time, and Pos
 skips the rows that another claimer has locked.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     func,
     insert,
     literal_column,
@@ -19,18 +20,22 @@ from sqlalchemy import (
     update,
 )
 
-from experiments.planning.cost import Work
-from experiments.planning.strategies import PLAIN, Strategy, rule_of_thumb
+from experiments.planning.strategies import Calibration, Strategy
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint, TrialConfig
-from experiments.states import TRANSITIONS, AttemptState, FailureKind, TrialState
+from experiments.states import TRANSITIONS, AttemptState, TrialState
+from orchestrator.queueing import timings
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.resuming import resume_points
 from orchestrator.queueing.retry import LONGEST_DELAY_SECONDS, must_go_alone
 from orchestrator.queueing.reuse import IS_KNOWN, is_found
+from orchestrator.queueing.timings import Site, Way
 from orchestrator.store.tables import IS_LEASED, IS_QUEUED, attempt, experiment, trial
 
 COUNTED_AT_MOST: Final = 200
 """More waiting trials of one experiment make no difference, unless there are many workers."""
+
+_SHAPE_COUNTED_AT_MOST: Final = 10_000
+"""More waiting trials of one shape are worth no longer a look at how to train them."""
 
 SHARED_KEY_INDEX: Final = "uq_trial_shared_key_leased"
 """It refuses a second lease of one shared key, which no two transactions see coming."""
@@ -52,7 +57,11 @@ _TWIN_IS_LEASED = is_found(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A trial that is ours for now, and all that a worker needs to train it."""
+    """A trial that is ours for now, and all that a worker needs to train it.
+
+    `pack_shape` is None for a trial that goes alone. With a `calibration` the worker is to find
+    out first which strategy is the fastest; `strategy` is for the case that this cannot pay.
+    """
 
     lease: Lease
     experiment_id: str
@@ -64,6 +73,8 @@ class Claim:
     stall_timeout_seconds: float | None
     resume_from: tuple[ResumePoint, ...]
     strategy: Strategy
+    pack_shape: str | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +163,31 @@ def lease_next(
     lease_seconds: float,
     now: float,
     waits: bool,
+    site: Site | None,
+    considered: Collection[str],
 ) -> tuple[Claim, ...]:
     """Lease an experiment's next trial, with further ones that can be trained in one pack with it.
 
     Up to `limit` in all, no two of one shared key; their attempts are opened. None where others
     are just taking the last ones, where the experiment was paused just now, and where another
-    has locked it unless this `waits` for that.
+    has locked it unless this `waits` for that. They are trained as was measured for their shape
+    at the worker's `site`; where nothing was, the worker is to measure, unless that cannot pay or
+    the shape is among those `considered` before.
     """
     assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
     if not _hold_unpaused(connection, candidate.id, waits=waits):
         return ()
-    picked = _pick(connection, candidate, limit=limit, now=now)
-    if not picked:
+    first = connection.execute(_waiting(candidate, now=now).limit(1)).first()
+    if first is None:
         return ()
+    shape, calibration = first.pack_shape, None
+    way = Way(candidate.resources.gpus)
+    if site is not None and shape is not None:
+        way = replace(way, timing=timings.find(connection, site, shape))
+        if shape not in considered and not must_go_alone(first.spent, candidate.execution):
+            num_trials = _count_of_shape(connection, shape, candidate, now=now)
+            calibration = way.calibration(first, num_trials=num_trials)
+    picked = _with_others(connection, first, candidate, way, limit=limit, now=now)
     rows = connection.execute(
         update(trial)
         .where(trial.c.id.in_([row.id for row in picked]))
@@ -176,7 +199,12 @@ def lease_next(
             lease_expires_at=now + lease_seconds,
             started_at=func.coalesce(trial.c.started_at, now),
         )
-        .returning(trial.c.id, trial.c.fence, trial.c.number, trial.c.variant, trial.c.config)
+        .returning(
+            *(
+                trial.c[name]
+                for name in ("id", "fence", "number", "variant", "config", "pack_shape")
+            )
+        )
     ).all()
     opened = {
         "state": AttemptState.RUNNING,
@@ -187,35 +215,42 @@ def lease_next(
     connection.execute(
         insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
     )
-    strategy = _strategy(picked[0], candidate)
     rows = sorted(rows, key=lambda row: int(row.number))
-    return _read_claims(connection, rows, candidate, strategy=strategy)
+    return _read_claims(
+        connection, rows, candidate, strategy=way.strategy(first), calibration=calibration
+    )
 
 
-def _pick(
-    connection: Connection, candidate: Candidate, *, limit: int, now: float
-) -> Sequence[Row[Any]]:
-    """Choose, and lock, the trial that is next and those that go with it in one pack."""
+def _waiting(candidate: Candidate, *, now: float) -> Select[Any]:
+    """Select, and lock, the trials of an experiment that may be claimed, in their order."""
     names = ("id", "number", "shared_key", "pack_shape", "work", "spent")
-    waiting = (
+    return (
         select(*(trial.c[name] for name in names))
         .where(trial.c.experiment_id == candidate.id, *_may_be_claimed(now))
         .order_by(trial.c.number)
         .with_for_update(skip_locked=True, key_share=True)
     )
-    first = connection.execute(waiting.limit(1)).first()
-    if first is None:
-        return []
-    strategy = _strategy(first, candidate)
+
+
+def _with_others(
+    connection: Connection,
+    first: Row[Any],
+    candidate: Candidate,
+    way: Way,
+    *,
+    limit: int,
+    now: float,
+) -> Sequence[Row[Any]]:
+    """Choose, and lock, those that go with the trial that is next in one pack."""
+    strategy = way.strategy(first)
     num_further = min(limit, strategy.members) - 1
     if num_further < 1 or must_go_alone(first.spent, candidate.execution):
         return [first]
     alike = (trial.c.pack_shape == first.pack_shape) & (trial.c.number > first.number)
     further = [
         row
-        for row in connection.execute(waiting.where(alike).limit(num_further))
-        if _strategy(row, candidate) == strategy
-        and not must_go_alone(row.spent, candidate.execution)
+        for row in connection.execute(_waiting(candidate, now=now).where(alike).limit(num_further))
+        if way.strategy(row) == strategy and not must_go_alone(row.spent, candidate.execution)
     ]
     first_of_its_key: dict[str, Row[Any]] = {}
     for row in (first, *further):
@@ -223,15 +258,21 @@ def _pick(
     return [*first_of_its_key.values()]
 
 
-def _strategy(row: Row[Any], candidate: Candidate) -> Strategy:
-    """Say how a trial is to be trained, and how many others at most as one program with it.
-
-    Plain after it ran out of memory: that takes the least.
-    """
-    is_known = row.work.keys() == Work.__dataclass_fields__.keys()  # else of another version
-    if row.pack_shape is None or not is_known or row.spent.get(FailureKind.OUT_OF_MEMORY):
-        return PLAIN
-    return rule_of_thumb(Work.from_data(row.work), gpus=candidate.resources.gpus)
+def _count_of_shape(
+    connection: Connection, pack_shape: str, candidate: Candidate, *, now: float
+) -> int:
+    """Count the trials of a shape that may be claimed."""
+    of_it = (
+        select(trial.c.id)
+        .where(
+            trial.c.experiment_id == candidate.id,
+            trial.c.pack_shape == pack_shape,
+            *_may_be_claimed(now),
+        )
+        .limit(_SHAPE_COUNTED_AT_MOST)
+        .subquery()
+    )
+    return connection.execute(select(func.count()).select_from(of_it)).scalar_one()
 
 
 def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -> bool:
@@ -249,7 +290,12 @@ def _hold_unpaused(connection: Connection, experiment_id: str, *, waits: bool) -
 
 
 def _read_claims(
-    connection: Connection, rows: Sequence[Row[Any]], candidate: Candidate, *, strategy: Strategy
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    candidate: Candidate,
+    *,
+    strategy: Strategy,
+    calibration: Calibration | None,
 ) -> tuple[Claim, ...]:
     """Turn leased rows into what a worker needs."""
     points = resume_points(connection, [row.id for row in rows if row.fence > 1])
@@ -265,6 +311,8 @@ def _read_claims(
             stall_timeout_seconds=candidate.execution.stall_timeout,
             resume_from=points.get(row.id, ()),
             strategy=strategy,
+            pack_shape=row.pack_shape,
+            calibration=calibration,
         )
         for row in rows
     )

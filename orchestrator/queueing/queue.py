@@ -15,11 +15,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, select, update
 
-from experiments.events import Failure, TrialSucceeded
+from experiments.events import Failure, StrategiesTimed, TrialSucceeded
 from experiments.records import Experiment, Resources, Trial
 from experiments.states import AttemptState, FailureKind, IncidentKind, TrialState
 from orchestrator.instance import place_on
-from orchestrator.queueing import claiming, incidents, interventions, outcomes, presence, reuse
+from orchestrator.queueing import (
+    claiming,
+    incidents,
+    interventions,
+    outcomes,
+    presence,
+    reuse,
+    timings,
+)
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.interventions import Cancellation, Pause
 from orchestrator.queueing.leases import Lease, lock_trials, valid
@@ -27,6 +35,7 @@ from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.presence import Presence
 from orchestrator.queueing.retry import GiveUp, Retry
 from orchestrator.queueing.submission import Submission, insert_experiment
+from orchestrator.queueing.timings import Site
 from orchestrator.store.database import Clock, database_now, reading, writing
 from orchestrator.store.tables import IS_LEASED, trial
 from orchestrator.store.tables import orchestrator as orchestrator_table
@@ -55,6 +64,7 @@ class Queue:
         self._orchestrator = orchestrator
         self._presence: Presence | None = None
         self._served: dict[str, int] = {}  # the number of the last claim, by experiment
+        self._considered: dict[tuple[str, Site], set[str]] = {}  # shapes, by experiment and site
 
     # --- orchestrators
 
@@ -147,12 +157,16 @@ class Queue:
         limit: int,
         lease_seconds: float,
         resources: Resources,
+        site: Site | None = None,
     ) -> tuple[Claim, ...]:
         """Lease trials to a worker of that size: the next in line, and those of one pack with it.
 
-        Up to `limit`, and no more than it pays to train as one program (`packing.most_members`),
-        all of one experiment and one pack shape. A trial goes alone that has none, or whose
-        next failure with others may be its last (`retry.must_go_alone`).
+        Up to `limit`, and no more than it pays to train as one program, all of one experiment and
+        one pack shape. How is what was measured for that shape at the worker's `site`. Where
+        nothing was, the first that claims a shape there is asked to measure it, if that can pay,
+        and the rule of thumb decides (`strategies.rule_of_thumb`), as it does without a site. A
+        trial goes alone that has no shape, or whose next failure with others may be its last
+        (`retry.must_go_alone`).
 
         First by priority; within one, experiments take turns (`claiming.Candidate.turn`).
         Trials that wait after a failure, are paused, or will have their result from another
@@ -160,13 +174,17 @@ class Queue:
         """
         try:
             with writing(self._engine) as connection:
-                claims = self._claim(connection, worker, limit, lease_seconds, resources)
+                claims = self._claim(connection, worker, limit, lease_seconds, resources, site)
         except exc.IntegrityError as error:
             if claiming.SHARED_KEY_INDEX not in str(error.orig):
                 raise
             return ()  # another has just leased a trial of the same shared key
         if claims:
-            self._served[claims[0].experiment_id] = max(self._served.values(), default=0) + 1
+            first = claims[0]
+            self._served[first.experiment_id] = max(self._served.values(), default=0) + 1
+            if site is not None and first.pack_shape is not None:
+                shapes = self._considered.setdefault((first.experiment_id, site), set())
+                shapes.add(first.pack_shape)
         return claims
 
     def _claim(
@@ -176,6 +194,7 @@ class Queue:
         limit: int,
         lease_seconds: float,
         resources: Resources,
+        site: Site | None,
     ) -> tuple[Claim, ...]:
         now = self._read_clock(connection)
         candidates = claiming.in_line(connection, resources=resources, now=now)
@@ -192,10 +211,17 @@ class Queue:
                 # Whoever waited holding another experiment, out of the order of ids that all
                 # keep, might be waited for.
                 waits=place == 0,
+                site=site,
+                considered=self._considered.get((candidate.id, site), ()) if site else (),
             )
             if claims:
                 return claims
         return ()
+
+    def remember_strategies(self, event: StrategiesTimed, *, site: Site) -> None:
+        """Keep what a worker measured, for later claims; the same again changes nothing."""
+        with writing(self._engine) as connection:
+            timings.remember(connection, site, event, now=self._read_clock(connection))
 
     # --- leases
 

@@ -13,6 +13,7 @@ from experiments.events import (
     Event,
     Failure,
     Said,
+    StrategiesTimed,
     TrialFailed,
     TrialNoted,
     TrialStopped,
@@ -98,8 +99,8 @@ class Listener:
     def _hear_worker(self, seat: Seat, message: Message) -> None:
         seat.heard_at = self._clock()
         match message:
-            case WorkerReady(worker, machine):
-                self._staff.arrived(worker, machine)
+            case WorkerReady(worker, machine, engine):
+                self._staff.arrived(worker, machine, engine)
             case Heartbeat(_, progress):
                 seat.beat(progress, now=seat.heard_at)
             case Reported(_, fence, event):
@@ -123,6 +124,9 @@ class Listener:
                 self._journal.add(partial(self._queue.fail, lease, event.failure))
             case TrialStopped():
                 self._journal.add(partial(self._queue.release, lease))
+            case StrategiesTimed():
+                self._journal.add(partial(self._queue.remember_strategies, event, site=seat.site))
+                return
             case _:
                 self._take_down_said(seat, lease, event)
                 return

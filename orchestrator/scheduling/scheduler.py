@@ -327,6 +327,7 @@ class Scheduler:
                 limit=min(share, MOST_MEMBERS),
                 lease_seconds=self._settings.lease_seconds,
                 resources=resources,
+                site=self._staff.seats[name].site,
             )
             if not claims:  # what waits is not due yet, or another orchestrator was faster
                 break
@@ -347,4 +348,5 @@ class Scheduler:
             resume_from=claim.resume_from,
             timeout_seconds=claim.timeout_seconds,
             strategy=claim.strategy,
+            calibration=claim.calibration,
         )

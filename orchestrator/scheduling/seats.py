@@ -12,6 +12,7 @@ from experiments.records import Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease
+from orchestrator.queueing.timings import Site
 
 SILENT_SECONDS: Final = 10.0
 """A worker that was not heard of for so long is silent: its leases are not renewed."""
@@ -44,9 +45,10 @@ class Streak:
 class Seat:
     """A hired worker: its size, its machine, and the leases of the pack it works on.
 
-    `machine` is None until it is up. `busy` lasts until the worker says that its pack is
-    done, which is later than the last word on its trials: a pack handed out in between
-    would be taken for the old one. A benched seat keeps its place and gets no more packs.
+    `machine` is None until it is up, and `engine`, what it trains with, is empty. `busy` lasts
+    until the worker says that its pack is done, which is later than the last word on its trials: a
+    pack handed out in between would be taken for the old one. A benched seat keeps its place and
+    gets no more packs.
     `epochs` are those that each trial of its pack is to be trained for, `epochs_done` those that
     were heard of.
     """
@@ -56,6 +58,7 @@ class Seat:
     heard_at: float
     streak: Streak = field(default_factory=Streak)
     machine: str | None = None
+    engine: str = ""
     busy: bool = False
     experiment_id: str | None = None
     leases: dict[str, Lease] = field(default_factory=dict)
@@ -73,6 +76,12 @@ class Seat:
         """Say whether it can be handed a pack now."""
         is_idle = self.machine is not None and not self.busy
         return is_idle and self.benched_at is None and not self.is_silent(now)
+
+    @property
+    def site(self) -> Site:
+        """Where it trains, and with what; it must be up."""
+        assert self.machine is not None
+        return Site(self.machine, self.engine)
 
     def is_new(self, now: float) -> bool:
         """Say whether it was hired so lately that its start should first pay."""

@@ -105,10 +105,11 @@ class Staff:
         left = num_waiting + sum(seat.num_left for seat in seats)
         return fair_share(left, num_workers=len(seats))
 
-    def arrived(self, worker: str, machine: str) -> None:
+    def arrived(self, worker: str, machine: str, engine: str) -> None:
         """Note that a hired worker is up."""
         self._at_start.end()
         self.seats[worker].machine = machine
+        self.seats[worker].engine = engine
 
     def got_on(self) -> None:
         """Note that a trial was brought further: the workers last long enough for that."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The migration that gives the tables below."""
 
 VERSION_TABLE: Final = "trainyard_version"
@@ -232,6 +232,24 @@ checkpoint = Table(
     Column("num_bytes", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
     PrimaryKeyConstraint("trial_id", "kind", "fence", "epoch"),
+)
+
+# How fast each way to train a shape is on a worker of some machine, and which it is to be.
+strategy_timing = Table(
+    "strategy_timing",
+    metadata,
+    Column("machine", Text, nullable=False),
+    # Versions, and the GPU: others are measured anew.
+    Column("engine", Text, nullable=False),
+    Column("pack_shape", Text, nullable=False),
+    Column("chosen", Text, nullable=False),
+    # Of a member's step, by strategy; null for one that failed.
+    Column("step_seconds", _Json, nullable=False),
+    # For how many steps' sake it was measured, and whether there was time for every strategy.
+    Column("num_steps", BigInteger, nullable=False),
+    Column("is_thorough", Boolean, nullable=False),
+    Column("measured_at", Double, nullable=False),
+    PrimaryKeyConstraint("machine", "engine", "pack_shape"),
 )
 
 # Who works on the store; a row goes when its orchestrator ends in good order.

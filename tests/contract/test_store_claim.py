@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select, text, update
 
+from experiments.planning.pack_shapes import pack_shape
 from experiments.planning.strategies import Strategy
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint
 from experiments.states import TrialState
@@ -58,6 +59,7 @@ def test_claim_gives_all_that_a_worker_needs(queue: Queue) -> None:
         stall_timeout_seconds=30.0,
         resume_from=(),
         strategy=Strategy(16),
+        pack_shape=pack_shape(a_config()),
     )
 
 

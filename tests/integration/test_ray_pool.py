@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments.events import (
     CheckpointSaved,
@@ -35,6 +36,7 @@ from orchestrator.pools.reaper import MARK, marked
 from orchestrator.ray_address import listening
 from orchestrator.settings import from_environment
 from tests.pools import command, events, hear, is_alive, ray_processes, worker_processes
+from workers.devices import engine_text
 
 ONE_CPU = Resources(cpus=1)
 ORCHESTRATOR = "0a1b2c3d"
@@ -57,7 +59,8 @@ def worker(pool: PoolProcess) -> str:
     """A worker that is ready; each test leaves it idle."""
     name = pool.hire(ONE_CPU)
     assert name.startswith(f"{ORCHESTRATOR}/worker-")
-    assert hear(pool, until=WorkerReady) == [WorkerReady(name, fingerprint(cpus=1, gpus=0.0))]
+    machine, engine = fingerprint(cpus=1, gpus=0.0), engine_text(torch.device("cpu"))
+    assert hear(pool, until=WorkerReady) == [WorkerReady(name, machine, engine)]
     return name
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import torch
 
 from experiments.events import TrialBegun, TrialFailed, TrialStopped
 from experiments.records import Assignment, Resources
@@ -118,7 +119,7 @@ def test_training_that_wants_to_end_the_worker_fails_its_trials_and_no_more(
     def leave(*_: object, **__: object) -> NoReturn:
         raise SystemExit(3)
 
-    monkeypatch.setattr("workers.devices.prepare_device", lambda **_: "cpu")
+    monkeypatch.setattr("workers.devices.prepare_device", lambda **_: torch.device("cpu"))
     worker = PackWorker("w", resources=Resources(), data_root=tmp_path, lease_seconds=60.0)
     monkeypatch.setattr("workers.staging.stage", leave)
 

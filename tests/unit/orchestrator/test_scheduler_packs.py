@@ -4,11 +4,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from experiments.events import TrialBegun, TrialFailed
+from experiments.events import StrategiesTimed, TrialBegun, TrialFailed
+from experiments.planning.strategies import Calibration, Strategy
 from experiments.records import Execution
 from experiments.states import IncidentKind
 from orchestrator.queueing.outcomes import Success
-from tests.samples import ERROR, an_experiment, attempts_of, points_of, submit, success_of
+from tests.samples import (
+    ERROR,
+    SOME_WORK,
+    an_experiment,
+    attempts_of,
+    points_of,
+    submit,
+    success_of,
+)
 from tests.unit.orchestrator.scheduler_yard import Yard
 
 
@@ -32,6 +41,23 @@ def test_few_trials_are_shared_by_all_workers(yard: Yard) -> None:
     submit(yard.queue, 7)
     yard.turns(2)
     assert sizes(yard) == [4, 3]
+
+
+def test_what_a_worker_measures_decides_how_its_next_pack_is_trained(yard: Yard) -> None:
+    submit(yard.queue, 60)
+    yard.turns(2)
+    first, *_ = yard.pool.packs["w1"]
+    assert first.calibration == Calibration(SOME_WORK, 0, 60)
+    seconds = {"plain": 0.002, "fused, 8 members": 0.001}
+    timed = StrategiesTimed(first.trial_id, seconds, "fused, 8 members", 1200, is_thorough=True)
+    yard.pool.says("w1", timed, *map(success_of, handed(yard, "w1")))
+    yard.turns(1)
+    assert {(each.strategy, each.calibration) for each in yard.pool.packs["w1"]} == {
+        (Strategy(8), None)
+    }
+    yard.pool.says("w2", *map(success_of, handed(yard, "w2")))  # another machine
+    yard.turns(1)
+    assert {each.strategy for each in yard.pool.packs["w2"]} == {Strategy(16)}
 
 
 def test_plain_trials_are_handed_out_one_by_one(yard: Yard) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from workers.devices import memory_layout, peak_memory_bytes, prepare_device
+from workers.devices import engine_text, memory_layout, peak_memory_bytes, prepare_device
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,10 @@ def test_convolutions_on_the_cpu_put_channels_last() -> None:
     assert memory_layout(convolution, torch.device("cpu")) == torch.channels_last
     assert memory_layout(convolution, torch.device("cuda")) == torch.contiguous_format
     assert memory_layout(nn.Linear(1, 1), torch.device("cpu")) == torch.contiguous_format
+
+
+def test_an_engine_is_named_by_what_decides_how_fast_it_is() -> None:
+    assert engine_text(torch.device("cpu")) == f"torch {torch.__version__}, kernels 1"
 
 
 def test_a_layout_that_is_wanted_goes_before_the_rule() -> None:
