@@ -9,6 +9,7 @@ from sqlalchemy import Engine, case, func, select, true
 from experiments.architectures.transfer import SourceNetwork
 from experiments.errors import NotFoundError
 from experiments.planning.cost import CostSample, Work
+from experiments.planning.strategies import PLAIN
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.reuse import may_give
@@ -17,9 +18,6 @@ from orchestrator.store.rows import CheckpointRow, ExperimentRow, TrialRow
 from orchestrator.store.tables import experiment, trial
 
 MOST_SAMPLES: Final = 500
-PLAIN: Final = "plain"
-"""The strategy of a trial that had its worker to itself."""
-
 _KEYS_AT_ONCE: Final = 1000  # databases bound the values of one statement
 
 
@@ -51,14 +49,12 @@ class Known:
     def samples(self, machine: str) -> list[CostSample]:
         """Give what the latest successful trials took on a machine, the newest first.
 
-        Seconds are those that a worker was taken, from the claim to the end, and therefore
-        only of trials that succeeded at once, by their own training. Of a pack it is the trial's
-        share; the memory is everybody's then, and not given. What another version wrote as
-        work is left out.
+        Seconds are those of the training: a claimed trial may wait for others, and for its worker
+        to measure how it is trained best. Only trials that succeeded at once, by their own
+        training, count. Of a pack it is the trial's share; the memory is everybody's then, and not
+        given. What another version wrote as work is left out.
         """
-        was_alone = func.coalesce(trial.c.strategy, PLAIN) == PLAIN
-        taken_alone = trial.c.finished_at - trial.c.started_at
-        seconds = case((was_alone, taken_alone), else_=trial.c.duration_seconds)
+        was_alone = func.coalesce(trial.c.strategy, PLAIN.text).startswith(PLAIN.text)
         peak_memory = case((was_alone, trial.c.peak_memory_bytes))
         at_once = (
             (trial.c.state == TrialState.SUCCEEDED)
@@ -66,7 +62,7 @@ class Known:
             & trial.c.reused_from.is_(None)
         )
         query = (
-            select(trial.c.work, seconds, peak_memory)
+            select(trial.c.work, trial.c.duration_seconds, peak_memory)
             .where(trial.c.machine == machine, at_once)
             .order_by(trial.c.finished_at.desc())
             .limit(MOST_SAMPLES)
