@@ -79,7 +79,7 @@ def grid(num_trials: int) -> Workload:
         batch_sizes=[16],
         num_seeds=num_seeds,
         epochs=1,
-        execution={"max_trials": num_trials, "strategy": "auto"},
+        execution={"max_trials": num_trials},
     )
 
 

@@ -71,7 +71,7 @@ def grid(num_trials: int) -> Workload:
         batch_sizes=[64],
         num_seeds=num_seeds,
         epochs=1,
-        execution={"max_trials": num_trials, "strategy": "auto"},
+        execution={"max_trials": num_trials},
     )
 
 

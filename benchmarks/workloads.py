@@ -58,7 +58,7 @@ class Workload:
     num_seeds: int
     epochs: int
     channels_last: bool = False
-    execution: Mapping[str, Any] = field(default_factory=lambda: {"strategy": "auto"})
+    execution: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def grid(self) -> dict[str, Sequence[Any]]:

@@ -230,9 +230,9 @@ class Execution:
     strategy: Annotated[
         str,
         Choice(("auto", "plain")),
-        "how trials are trained: `auto`, those of one shape as one program where that pays; "
-        "`plain`, one by one",
-    ] = "plain"
+        "how trials are trained: `auto`, in the way that is measured to be the fastest; "
+        "`plain`, one by one, in the reference loop",
+    ] = "auto"
     precision: Annotated[
         str, Choice(("float32",), later=("bfloat16", "float16")), "arithmetic of the training"
     ] = "float32"

@@ -85,7 +85,7 @@ def an_experiment(
         tags={"team": "vision"},
         objective=objective or Objective(),
         resources=resources,
-        execution=execution or Execution(strategy="auto"),
+        execution=execution or Execution(),
         checkpoints=CheckpointPolicy(every_epochs=2, keep=keep),
     )
 

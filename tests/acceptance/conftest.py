@@ -68,6 +68,7 @@ parameters:
   optimizer: [sgd, adam]
   lr: 0.02
 seeds: 2
+execution: {strategy: plain}  # so that the numbers are the same to the last bit, however often
 """
 
 

@@ -34,7 +34,7 @@ parameters:
   optimizer: [sgd, nesterov, rmsprop, adam, adamw]
   epochs: [1, 3]
 seeds: {num_seeds}
-execution: {{max_losses: 1000, retries: 100}}
+execution: {{max_losses: 1000, retries: 100, strategy: plain}}
 """
 
 

@@ -44,6 +44,7 @@ name: failpoints
 data: {name: digits, limit: 200}
 defaults: {epochs: 2, batch_size: 50, lr: 0.05}
 parameters: {model: [{name: mlp, hidden: [8]}], optimizer: [sgd, adam]}
+execution: {strategy: plain}
 """
 
 

@@ -130,7 +130,9 @@ class Yard:
         """All that the verbs have said."""
         return (self.home / "said").read_text()
 
-    def submit(self, *, seeds: int = 4, epochs: int = 100, execution: str = "{}") -> None:
+    def submit(
+        self, *, seeds: int = 4, epochs: int = 100, execution: str = "strategy: plain"
+    ) -> None:
         """Submit trials of a small network that take a few seconds each at that many epochs."""
         spec = self.home / "spec.yaml"
         spec.write_text(
@@ -138,7 +140,7 @@ class Yard:
             "data: {name: digits, val_fraction: 0.2, limit: 400}\n"
             "defaults: {batch_size: 32, optimizer: sgd, lr: 0.02, model: mlp}\n"
             f"parameters: {{epochs: {epochs}}}\n"
-            f"execution: {execution}\n"
+            f"execution: {{{execution}}}\n"
             f"seeds: {seeds}\n"
         )
         self.run("submit", str(spec))
@@ -279,7 +281,7 @@ def test_a_deadlock_in_the_training_ends_the_attempt_and_the_next_one_succeeds(
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "sitecustomize.py").write_text(DEADLOCK_ONCE)
     yard.environ = {"PYTHONPATH": str(tmp_path / "path"), "ONCE": str(tmp_path / "once")}
-    yard.submit(seeds=1, epochs=4, execution="{stall_timeout: 8s}")
+    yard.submit(seeds=1, epochs=4, execution="strategy: plain, stall_timeout: 8s")
     up = yard.start("up", "--until-idle", "--workers", "1")
     yard.wait_for_training()
     stalled = yard.wait_until(lambda: yard.incidents(IncidentKind.TRIAL_STALLED))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.planning.cost import Work
-from experiments.planning.packing import MOST_MEMBERS, fair_share, most_members
+from experiments.planning.packing import fair_share, fitting_members, most_members
 from tests.samples import SOME_WORK
 
 
@@ -28,7 +28,7 @@ def test_epochs_do_not_change_how_many_a_cpu_packs() -> None:
 @pytest.mark.parametrize(
     ("memory_bytes", "gpus", "members"),
     [
-        (10**7, 1.0, MOST_MEMBERS),
+        (10**7, 1.0, 64),
         (2**30, 1.0, 8),
         (2**30, 2.0, 8),
         (2**30, 0.25, 2),
@@ -46,3 +46,10 @@ def test_a_share_is_an_equal_part_and_at_least_one(
     left: float, num_workers: int, share: int
 ) -> None:
     assert fair_share(left, num_workers=num_workers) == share
+
+
+def test_as_many_fit_a_gpu_as_its_memory_holds_if_that_is_known() -> None:
+    large = work(memory_bytes=2**30)
+    assert fitting_members(large, gpus=1.0) == 8
+    assert fitting_members(large, gpus=0.5, memory_bytes=70 * 2**30) == 70
+    assert fitting_members(large, gpus=1.0, memory_bytes=1) == 1

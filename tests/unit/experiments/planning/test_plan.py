@@ -90,9 +90,9 @@ def test_other_images_in_a_folder_make_another_experiment(tmp_path: Path) -> Non
 def test_content_keys_ignore_what_does_not_decide_the_numbers() -> None:
     keys = [t.content_key for t in plan(TWO).trials]
     other = TWO.replace(
-        "name: t", "name: u\ntags: {a: b}\nexecution: {priority: 3, strategy: auto}"
+        "name: t", "name: u\ntags: {a: b}\nexecution: {priority: 3, strategy: plain}"
     )
-    assert plan(other).experiment.execution.strategy == "auto"
+    assert plan(other).experiment.execution.strategy == "plain"
     assert [t.content_key for t in plan(other).trials] == keys
     assert len(set(keys)) == 4
 
