@@ -37,8 +37,8 @@ from orchestrator.store.database import open_store
 if TYPE_CHECKING:
     from orchestrator.mirroring.mlflow_drain import Drain
 
-NICENESS: Final = 10
-"""About a tenth of a core when training wants all of them; more when it leaves any."""
+NICENESS: Final = 19
+"""The lowest: what training leaves of the cores, and next to nothing where it leaves none."""
 
 _PAUSE_SECONDS: Final = 0.5
 _PAUSE_AFTER_ERROR_SECONDS: Final = 5.0

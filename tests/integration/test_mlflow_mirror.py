@@ -1,6 +1,7 @@
 """The mirror on a real MLflow store: what MLflow shows is what the SQL store has."""
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -500,6 +501,8 @@ def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
     store.succeed()
 
     wait_until(lambda: "told MLflow" in (settings.logs / "mirror.log").read_text())
+    assert beside._process is not None
+    assert os.getpriority(os.PRIO_PROCESS, beside._process.pid) == 19  # nothing waits for it
     beside.stop()
 
     assert not beside.is_running
