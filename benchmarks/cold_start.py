@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.contest import COMMAND, timed
+from benchmarks.contest import COMMAND, timed, until_told
 from benchmarks.record import Goal, Measured, at_most, measured, write
 
 FORTY_EIGHT: Final = """
@@ -114,6 +114,7 @@ def start_seconds(spec: Path, home: Path) -> tuple[float, float]:
     """
     started = time.time()
     timed([COMMAND, "run", str(spec)], {"TRAINYARD_HOME": str(home)})
+    until_told(home)
     with sqlite3.connect(home / "trainyard.db") as store:
         (claimed,) = store.execute("SELECT min(started_at) FROM attempt").fetchone()
         (step,) = store.execute(

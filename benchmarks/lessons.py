@@ -48,7 +48,7 @@ def run(recipe: str, metric: str, *, home: Path) -> dict[str, Measured]:
     path = home / f"{recipe}.yaml"
     path.write_text(json.dumps(_spec(recipe)), encoding="utf-8")  # JSON is YAML
     environment = os.environ | {"TRAINYARD_HOME": str(home)}
-    subprocess.run([COMMAND, "run", path], env=environment, check=True)
+    subprocess.run([COMMAND, "run", path, "--wait-for-mlflow"], env=environment, check=True)
     told = subprocess.run(
         [COMMAND, "trials", recipe, "--json"], env=environment, check=True, capture_output=True
     )

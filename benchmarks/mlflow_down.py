@@ -3,8 +3,8 @@
 The same experiment is run to its end, each time in a home of its own: with MLflow in the home
 (the default), with a server that is not there, and with one that takes requests and never
 answers; one after the other, several times. Then a real server is started where none was, and
-`trainyard up --until-idle` tells it what it missed, which must be what the store has. The
-seconds of the whole command are printed as JSON and kept in
+`trainyard up --until-idle --wait-for-mlflow` tells it what it missed, which must be what the
+store has. The seconds of the whole command are printed as JSON and kept in
 `benchmarks/results/mlflow_down.json`, with the hardware and the versions. REPEATS=5 for more.
 """
 
@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from mlflow import MlflowClient
 
+from benchmarks.contest import until_told
 from benchmarks.record import measured, write
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring import mlflow_server
@@ -72,6 +73,7 @@ def main() -> None:
                 started = time.perf_counter()
                 trainyard(folder, f"{label} {repeat}", address, "run", "spec.yaml")
                 seconds[label].append(time.perf_counter() - started)
+                until_told(folder / f"{label} {repeat}")
         later = told_later(folder, "not there 0", addresses["not there"], port)
     of = {label: measured(values) for label, values in seconds.items()}
     ratios = {label: round(of[label]["median"] / of["up"]["median"], 3) for label in of}
@@ -113,7 +115,7 @@ def told_later(folder: Path, home: str, mlflow: str, port: int) -> dict[str, Any
     missed = outbox.num_pending()
     with server(folder / "server", port):
         started = time.perf_counter()
-        trainyard(folder, home, mlflow, "up", "--until-idle")
+        trainyard(folder, home, mlflow, "up", "--until-idle", "--wait-for-mlflow")
         seconds = time.perf_counter() - started
         (experiment,) = results.experiments()
         assert_mlflow_equals_sql(results, experiment.id, MlflowClient(mlflow))

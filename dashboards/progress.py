@@ -16,6 +16,7 @@ from dashboards.pace import best_text, pace
 from dashboards.tables import console, shown
 from experiments.language.printable import printable
 from experiments.states import TrialState
+from orchestrator.mirroring.mirror import Untold
 from orchestrator.store.rows import Overview
 
 _LINE_SECONDS: Final = 10.0
@@ -53,11 +54,17 @@ def _best_text(overview: Overview) -> str:
     return f"best {best}" if best else ""
 
 
-def mirror_late_text(num_left: int) -> str:
-    """Say that MLflow lacks something although the wait for it is over."""
+def untold_text(untold: Untold) -> str:
+    """Say what MLflow lacks at the end, and who will tell it."""
+    what = "1 run or model" if untold.num == 1 else f"{untold.num:,} runs and models"
+    if untold.goes_on:
+        return (
+            f"MLflow has yet to be told of {what}; that goes on by itself "
+            "(`trainyard doctor` says how far it is)"
+        )
     return (
-        f"MLflow has not been told of {num_left} runs and models yet (logs/mirror.log in the "
-        "home may say why); the next `run` or `up` goes on with that"
+        f"MLflow has not been told of {what} yet (logs/mirror.log in the "
+        "home may say why); the next `run`, `up` or `mlflow` goes on with that"
     )
 
 
@@ -134,9 +141,9 @@ class ProgressView:
             self._mirror_said = True
             self._say(text)
 
-    def show_mirror_late(self, num_left: int) -> None:
-        """Take the number that are left although the wait for MLflow is over."""
-        self._console.print(mirror_late_text(num_left), soft_wrap=True)
+    def show_untold(self, untold: Untold) -> None:
+        """Take what MLflow lacks at the end."""
+        self._console.print(untold_text(untold), soft_wrap=True)
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -96,10 +96,17 @@ def submit(spec: SpecSource, *, reuse: bool | None = None) -> Submitted:
     )
 
 
-def run(spec: SpecSource, *, workers: int | None = None, reuse: bool | None = None) -> "Overview":
+def run(
+    spec: SpecSource,
+    *,
+    workers: int | None = None,
+    reuse: bool | None = None,
+    wait_for_mlflow: bool = False,
+) -> "Overview":
     """Submit a spec and work until its experiment is finished; give its counts.
 
-    `workers` is the most workers at a time (None: all that fit), `reuse` as for `plan`.
+    `workers` is the most workers at a time (None: all that fit), `reuse` as for `plan`. A
+    process of its own goes on telling MLflow, unless `wait_for_mlflow`.
 
     Raises:
         SpecError: The spec is wrong; nothing was written.
@@ -109,7 +116,12 @@ def run(spec: SpecSource, *, workers: int | None = None, reuse: bool | None = No
     """
     from trainyard.working import work_on
 
-    return work_on(plan(spec, reuse=reuse), num_workers=workers, git_commit=git_commit(spec))
+    return work_on(
+        plan(spec, reuse=reuse),
+        num_workers=workers,
+        git_commit=git_commit(spec),
+        wait_for_mlflow=wait_for_mlflow,
+    )
 
 
 def wait(

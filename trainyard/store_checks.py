@@ -19,6 +19,7 @@ from experiments.errors import StoreUnavailableError, TrainyardError
 from experiments.states import IncidentKind
 from orchestrator.cleaning import collect
 from orchestrator.measurements.results import Results
+from orchestrator.mirroring.mirror_lock import teller
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, sqlite_path
 from orchestrator.store.database import StoreMissingError, open_store
@@ -64,7 +65,7 @@ def store_checks(settings: Settings) -> Iterator[Check]:
         try:
             yield Check("store", True, settings.store_name)
             yield from _orchestrators(results, now=now)
-            yield _backlog(Outbox(engine), now=now)
+            yield _backlog(Outbox(engine), now=now, by=teller(settings.database_url))
             yield from _lately(results, settings, now=now)
             yield _leftovers(results, settings)
         except TrainyardError as error:
@@ -95,8 +96,8 @@ def _orchestrators(results: Results, *, now: float) -> Iterator[Check]:
         yield Check("orchestrator", True, "none works on the store")
 
 
-def _backlog(outbox: Outbox, *, now: float) -> Check:
-    """Look at what MLflow has yet to be told."""
+def _backlog(outbox: Outbox, *, now: float, by: int | None) -> Check:
+    """Look at what MLflow has yet to be told; `by` is the process that tells it now."""
     backlog = outbox.backlog()
     if not backlog.num_pending:
         return Check("MLflow's backlog", True, "none")
@@ -105,10 +106,12 @@ def _backlog(outbox: Outbox, *, now: float) -> Check:
     if backlog.last_done_at is not None:
         found += f", the last one told {clock_text(backlog.last_done_at, now=now)}"
     if not backlog.num_failed:
-        mend = "`trainyard run` and `up` tell it"
+        mend = f"process {by} tells it" if by else "`trainyard run`, `up` and `mlflow` tell it"
         return Check("MLflow's backlog", True, found, mend)
     found += f", {backlog.num_failed:,} of them tried in vain: {_line(backlog.last_error or '')}"
-    mend = "results are safe in the store; mend MLflow, and the next `run` or `up` goes on"
+    mend = (
+        "results are safe in the store; mend MLflow, and the next `run`, `up` or `mlflow` goes on"
+    )
     return Check("MLflow's backlog", False, found, mend)
 
 

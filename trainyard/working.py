@@ -15,6 +15,7 @@ from experiments.planning.plan import Plan
 from experiments.records import DataConfig
 from experiments.states import ExperimentState, TrialState
 from orchestrator.measurements.results import Results
+from orchestrator.mirroring.mirror import Untold
 from orchestrator.pools.reaper import MARK
 from orchestrator.scheduling.service import Orchestrator
 from orchestrator.settings import Settings, from_environment
@@ -22,7 +23,7 @@ from orchestrator.store.rows import Overview
 from trainyard.workplace import patiently
 
 MIRROR_SECONDS: Final = 180.0
-"""How long a finished run waits for MLflow to have been told everything."""
+"""How long a finished run that was asked to waits for MLflow to have been told everything."""
 
 _PAUSE_SECONDS: Final = 2.0  # after a look at a store that cannot be used
 
@@ -46,8 +47,8 @@ class Watcher(Protocol):
     def show_mirror(self, num_left: int) -> None:
         """Take the number of trials and models that MLflow has yet to be told of."""
 
-    def show_mirror_late(self, num_left: int) -> None:
-        """Take the number that are left although the wait for MLflow is over."""
+    def show_untold(self, untold: Untold) -> None:
+        """Take what MLflow lacks at the end."""
 
 
 class _Silent:
@@ -57,7 +58,7 @@ class _Silent:
     def show_mirror(self, num_left: int) -> None:
         """Show nothing."""
 
-    def show_mirror_late(self, num_left: int) -> None:
+    def show_untold(self, untold: Untold) -> None:
         """Show nothing."""
 
 
@@ -66,10 +67,13 @@ def work_on(
     *,
     num_workers: int | None,
     git_commit: str | None,
+    wait_for_mlflow: bool = False,
     watcher: AbstractContextManager[Watcher] | None = None,
     on_submitted: Callable[[Overview], None] = lambda _: None,
 ) -> Overview:
     """Submit a plan and work until its experiment is over: finished, or paused and at rest.
+
+    What MLflow lacks then is told by a process that goes on by itself, unless it is waited for.
 
     Raises:
         DatasetError: The data set cannot be had here; nothing was submitted.
@@ -100,11 +104,9 @@ def work_on(
                 shown.show(glance.latest()[0])
                 raise KeyboardInterrupt("what is finished is kept; the same command goes on")
             shown.show(patiently(glance.now)[0])
-            left = orchestrator.drain_mirror(
-                timeout_seconds=MIRROR_SECONDS, on_turn=shown.show_mirror
-            )
-            if left:
-                shown.show_mirror_late(left)
+            untold = _rest(orchestrator, is_waited_for=wait_for_mlflow, on_turn=shown.show_mirror)
+            if untold.num:
+                shown.show_untold(untold)
         return patiently(glance.now)[0]
 
 
@@ -113,11 +115,15 @@ class Worked:
     """How working on everything ended; `finished` is false if it was told to stop."""
 
     finished: bool
-    num_left_for_mlflow: int
+    untold: Untold
 
 
 def work_on_everything(
-    *, num_workers: int | None, until_idle: bool, on_look: Callable[[Sequence[Overview]], None]
+    *,
+    num_workers: int | None,
+    until_idle: bool,
+    on_look: Callable[[Sequence[Overview]], None],
+    wait_for_mlflow: bool = False,
 ) -> Worked:
     """Work on whatever is queued, until it is told to stop or (if asked) nothing is left.
 
@@ -136,10 +142,20 @@ def work_on_everything(
 
         finished = orchestrator.work(until=is_idle, on_turn=lambda: on_look(glance.recent()))
         on_look(patiently(whole.now) if finished else whole.latest())
-        left = 0
-        if finished:
-            left = orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=lambda _: None)
-        return Worked(finished, left)
+        if not finished:  # who stops it wants no process to stay
+            return Worked(finished, Untold(0, goes_on=False))
+        untold = _rest(orchestrator, is_waited_for=wait_for_mlflow, on_turn=lambda _: None)
+        return Worked(finished, untold)
+
+
+def _rest(
+    orchestrator: Orchestrator, *, is_waited_for: bool, on_turn: Callable[[int], None]
+) -> Untold:
+    """See to it that MLflow is told the rest, here or by a process that goes on by itself."""
+    if not is_waited_for:
+        return orchestrator.hand_over_mirror()
+    left = orchestrator.drain_mirror(timeout_seconds=MIRROR_SECONDS, on_turn=on_turn)
+    return Untold(left, goes_on=False)
 
 
 class _Underway:

@@ -1,15 +1,14 @@
-"""The mirror as a process beside the work: the orchestrator's handle on it, and its loop.
+"""The mirror as a process beside the work: the orchestrator's handle on it.
 
     mirror = Mirror(settings, engine=engine)
-    mirror.start()                    # python -m orchestrator.mirror
+    mirror.start()                    # python -m orchestrator.mirroring.mirror_host
     ...
     mirror.num_pending()              # 0: MLflow shows all that the store has
     mirror.is_stuck                   # waiting for that is of no use now
-    mirror.stop()
+    mirror.stop()                     # or let_go(): it goes on by itself until all is told
 
-The process is nice to the training, and ends at once when its standard input does, which
-is when the orchestrator closes it or dies; telling MLflow is safe to end anywhere. On its
-standard output it says whether it gets on.
+The process ends at once when its standard input does, which is when the orchestrator closes
+it or dies, unless it was let go before.
 
 What MLflow was told is lost with its database. Where that is the home's own and is not there,
 all of it is told again, by the next orchestrator.
@@ -17,36 +16,32 @@ all of it is told again, by the next orchestrator.
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Engine
 
-from experiments.errors import TrainyardError
-from orchestrator.measurements.results import Results
-from orchestrator.mirroring.private_log import log_to, open_private, secrets_of
+from orchestrator.mirroring.mirror_host import LET_GO, MOVING, STUCK
+from orchestrator.mirroring.mirror_lock import teller
+from orchestrator.mirroring.private_log import open_private
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment, sqlite_path
 from orchestrator.store.database import open_store
 
-if TYPE_CHECKING:
-    from orchestrator.mirroring.mlflow_drain import Drain
-
-NICENESS: Final = 19
-"""The lowest: what training leaves of the cores, and next to nothing where it leaves none."""
-
-_PAUSE_SECONDS: Final = 0.5
-_PAUSE_AFTER_ERROR_SECONDS: Final = 5.0
 _DEATH_SECONDS: Final = 5.0
-_MOVING: Final = b"."
-_STUCK: Final = b"!"
 
-_log = logging.getLogger("orchestrator.mirroring.mirror")  # as a program it has another `__name__`
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """How many runs and models MLflow lacks, and whether a process goes on telling it."""
+
+    num: int
+    goes_on: bool
 
 
 def is_database_missing(settings: Settings) -> bool:
@@ -85,6 +80,26 @@ def tell_again_if_lost(settings: Settings, outbox: Outbox) -> int:
     return num_again
 
 
+def tell_the_rest(settings: Settings) -> Untold:
+    """Have MLflow told what it lacks by a process that goes on by itself, unless one does.
+
+    Raises:
+        NotFoundError: There is no store yet.
+        OSError: The process cannot be started.
+        StoreError: The SQL store cannot be used.
+    """
+    engine = open_store(settings.database_url, create=False)
+    try:
+        mirror = Mirror(settings, engine=engine)
+        num = mirror.num_pending()
+        if num == 0 or teller(settings.database_url) is not None:
+            return Untold(num, goes_on=num > 0)
+        mirror.start()
+        return Untold(num, goes_on=mirror.let_go())
+    finally:
+        engine.dispose()
+
+
 class Mirror:
     """The orchestrator's handle on the mirror's process."""
 
@@ -93,7 +108,7 @@ class Mirror:
         self._settings = settings
         self._outbox = Outbox(engine)
         self._process: subprocess.Popen[bytes] | None = None
-        self._word = _MOVING
+        self._word = MOVING
 
     @property
     def is_running(self) -> bool:
@@ -109,7 +124,7 @@ class Mirror:
         if self._process is not None and self._process.stdout is not None:
             words = self._process.stdout.read()  # None where there are no new ones
             self._word = words[-1:] if words else self._word
-        return self._word == _STUCK
+        return self._word == STUCK
 
     def start(self) -> None:
         """Start the process unless it runs; what it says goes to `mirror.log`.
@@ -127,22 +142,49 @@ class Mirror:
         settings.logs.mkdir(mode=0o700, exist_ok=True)
         with open_private(settings.logs / "mirror.log") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.mirroring.mirror"],
+                [sys.executable, "-m", "orchestrator.mirroring.mirror_host"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
+                start_new_session=True,  # it may outlive a terminal, and has a priority of its own
                 env=_environment(settings),
             )
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
-        self._word = _MOVING
+        self._word = MOVING
 
     def num_pending(self) -> int:
         """Count what MLflow has yet to be told, again where its database was deleted."""
         if not self.is_running:
             tell_again_if_lost(self._settings, self._outbox)
         return self._outbox.num_pending()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number, while there is one."""
+        return self._process.pid if self._process is not None and self.is_running else None
+
+    def let_go(self) -> bool:
+        """Have the process go on by itself; False where there is none, or it has just died.
+
+        It ends when all is told, or when MLflow could not be told anything for a minute.
+        """
+        if self._process is None:
+            return False
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(LET_GO)
+        except BrokenPipeError:
+            return False
+        self._process = None
+        process.stdin.close()
+        process.stdout.close()
+        # It may end before this process does, which has to ask for that.
+        threading.Thread(target=process.wait, daemon=True).start()
+        return True
 
     def stop(self, *, timeout_seconds: float = 5.0) -> None:
         """End the process now, drained or not; the next one goes on from there."""
@@ -163,60 +205,6 @@ class Mirror:
         process.stdout.close()
 
 
-def main() -> None:
-    """Tell MLflow what there is to tell, until the standard input ends."""
-    os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    settings = from_environment()
-    secrets = secrets_of((settings.mlflow_uri, settings.database_url), os.environ)
-    log_to(settings.logs / "mirror.log", secrets=secrets)
-    # The orchestrator reads our standard output; what others print there goes into the log.
-    words = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    drain: Drain | None = None
-    word = _MOVING
-    while True:
-        try:
-            drain = drain or _open(settings, secrets)
-            num_told = drain.turn()
-        except Exception as error:
-            # Our own store is not worth ending for: it may be back in a moment.
-            ours = isinstance(error, TrainyardError)  # it says what is wrong in one line
-            _log.error("MLflow cannot be told anything now: %s", error, exc_info=not ours)
-            time.sleep(_PAUSE_AFTER_ERROR_SECONDS)
-            continue
-        if num_told:
-            _log.info("told MLflow of %d trials and models", num_told)
-        now = _STUCK if drain.is_stuck else _MOVING
-        if now != word:
-            word = now
-            os.write(words, word)
-        time.sleep(_PAUSE_SECONDS)
-
-
-def _open(settings: Settings, secrets: Collection[str]) -> "Drain":
-    """Open our store, and give what tells MLflow all that is new in it."""
-    from orchestrator.mirroring.mlflow_drain import Drain
-    from orchestrator.mirroring.mlflow_mirror import Mlflow
-    from orchestrator.mirroring.mlflow_records import Records
-
-    engine = open_store(settings.database_url, create=False)
-    return Drain(
-        Outbox(engine),
-        Records(Results(engine)),
-        engine=engine,
-        open_mlflow=lambda: Mlflow(settings),
-        secrets=secrets,
-    )
-
-
-def _end_with_stdin() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(0)
-
-
 def _environment(settings: Settings) -> dict[str, str]:
     """Give the process's environment: the settings, and MLflow told to be quick or fail.
 
@@ -234,7 +222,3 @@ def _environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
-
-
-if __name__ == "__main__":
-    main()

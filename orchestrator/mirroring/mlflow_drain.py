@@ -95,6 +95,11 @@ class Drain:
         self.is_stuck = False
         """Whether nothing was told for a while, although there was something to tell."""
 
+    @property
+    def num_pending(self) -> int:
+        """How many entries were left after the last turn."""
+        return self._num_pending
+
     def turn(self) -> int:
         """Tell all that is due, and give how many entries are done.
 
@@ -229,7 +234,7 @@ def _alone(engine: Engine) -> Generator[bool]:
     nothing any more is not.
     """
     if engine.dialect.name != "postgresql":
-        yield True  # one orchestrator at a time, whose mirror ends with it
+        yield True  # the process has a lock of its own (`mirror_lock.py`)
         return
     # No snapshot may be held for as long as this, or dead rows could not be vacuumed: so it is not
     # `reading`, and the lock's own SELECT, which keeps one until the next statement, comes first.

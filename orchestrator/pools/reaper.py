@@ -9,7 +9,7 @@ whatever an orchestrator starts carries `TRAINYARD_ORCHESTRATOR=<id>`, and, for 
 that write their title over it, open files in a folder that starts with `ray_folder(<id>)`.
 The reaper is a process in a session of its own that waits for the end of its standard input,
 which comes when the orchestrator closes it or dies, and then kills all that carries the id,
-itself excepted, and removes those folders.
+itself excepted and those that it was told to spare, and removes those folders.
 
 It reads /proc: where there is none (not on Linux) it finds nobody, and does nothing. Only the
 standard library is imported, so that the process starts at once and stays small.
@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Final, Self
 
@@ -51,6 +52,7 @@ class Reaper:
     def __init__(self, orchestrator: str) -> None:
         """Remember whose processes; nothing is started yet."""
         self._orchestrator = orchestrator
+        self._spared: set[int] = set()
 
     def __enter__(self) -> Self:
         """Start the process: isolated, without site packages, and without the mark."""
@@ -67,6 +69,13 @@ class Reaper:
         self._process.stdout.read(1)  # from now on, it hears no signal
         return self
 
+    def spare(self, pid: int) -> None:
+        """Let a process live on that carries the id."""
+        assert self._process.stdin is not None
+        self._spared.add(pid)
+        with suppress(BrokenPipeError):  # the reaper was killed
+            os.write(self._process.stdin.fileno(), b"%d\n" % pid)
+
     def __exit__(self, *_: object) -> None:
         """Have all that is left killed, and wait until it is gone."""
         assert self._process.stdin is not None
@@ -78,11 +87,12 @@ class Reaper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        sweep(f"{MARK}={self._orchestrator}", seconds=0.0)  # in case the reaper was killed
+        # In case the reaper was killed.
+        sweep(f"{MARK}={self._orchestrator}", seconds=0.0, spared=self._spared)
         remove_folders(self._orchestrator)
 
 
-def sweep(mark: str, *, seconds: float) -> bool:
+def sweep(mark: str, *, seconds: float, spared: Collection[int] = ()) -> bool:
     """Kill all processes that carry the mark until none is left; False where some are.
 
     This process is spared, and those of other users are not seen.
@@ -90,11 +100,12 @@ def sweep(mark: str, *, seconds: float) -> bool:
     Args:
         mark: An entry of the environment, as `NAME=value`.
         seconds: How long to go on; what is in the middle of a system call dies later.
+        spared: The ids of processes that live on.
     """
     deadline = time.monotonic() + seconds
     calm_since = time.monotonic()
     while time.monotonic() - calm_since < _CALM_SECONDS:
-        for pid in marked(mark):
+        for pid in marked(mark).difference(spared):
             calm_since = time.monotonic()
             with suppress(OSError):  # gone in the meantime
                 os.kill(pid, signal.SIGKILL)
@@ -155,9 +166,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for the orchestrator
     os.write(sys.stdout.fileno(), b".")
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    sweep(f"{MARK}={sys.argv[1]}", seconds=_SWEEP_SECONDS)
+    words = b""
+    while said := os.read(sys.stdin.fileno(), 4096):
+        words += said
+    spared = {int(pid) for pid in words.split()}
+    sweep(f"{MARK}={sys.argv[1]}", seconds=_SWEEP_SECONDS, spared=spared)
     remove_folders(sys.argv[1])
 
 

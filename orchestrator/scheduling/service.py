@@ -7,8 +7,6 @@ Leaving the block stops what is under way within seconds and gives every lease b
 """
 
 import logging
-import math
-import os
 import secrets
 import signal
 import socket
@@ -25,10 +23,11 @@ from experiments.errors import StoreError, StoreUnavailableError
 from orchestrator.cleaning import remove_unrecorded
 from orchestrator.instance import is_running, own_process, sole_orchestrator
 from orchestrator.measurements.results import Results
-from orchestrator.mirroring.mirror import Mirror
+from orchestrator.mirroring.mirror import Mirror, Untold
 from orchestrator.pools.pool_process import PoolProcess
-from orchestrator.pools.reaper import MARK, Reaper
+from orchestrator.pools.reaper import Reaper
 from orchestrator.queueing.queue import Queue
+from orchestrator.scheduling.mirror_keeper import MirrorKeeper
 from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.scheduling.staff import WorkersDoNotLastError
 from orchestrator.settings import Settings, sqlite_path
@@ -45,12 +44,7 @@ _LONGEST_STOP_SECONDS: Final = 7.0
 
 _SIGNAL_SECONDS: Final = 0.2
 
-_MIRROR_TURN_SECONDS: Final = 0.2
 _MIRROR_STOP_SECONDS: Final = 1.0
-_FIRST_MIRROR_PAUSE_SECONDS: Final = 2.0
-_LONGEST_MIRROR_PAUSE_SECONDS: Final = 60.0
-_IDLE_SECONDS: Final = 10.0
-"""Without work for so long, it is looked as often whether MLflow has yet to be told something."""
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -72,9 +66,6 @@ class Orchestrator:
         self._exit = ExitStack()
         self._is_beside = False
         self._stop_by: float | None = None
-        self._mirror_due_at = -math.inf
-        self._mirror_pause = _FIRST_MIRROR_PAUSE_SECONDS
-        self._look_at_outbox_at = 0.0
         self._owes_leases = False
 
     def __enter__(self) -> Self:
@@ -89,15 +80,21 @@ class Orchestrator:
             entered.enter_context(self._signals())
             self._settings.create_home()
             entered.enter_context(sole_orchestrator(url))
-            entered.enter_context(Reaper(self.id))
+            reaper = entered.enter_context(Reaper(self.id))
             engine = persist(partial(open_store, url, create=True), seconds=PATIENCE_SECONDS)
             entered.callback(engine.dispose)
             self.queue = Queue(engine, orchestrator=self.id)
             self.results = Results(engine)
-            self.mirror = Mirror(self._settings, engine=engine)
+            mirror = Mirror(self._settings, engine=engine)
+            self._keeper = MirrorKeeper(
+                mirror,
+                orchestrator=self.id,
+                spare=reaper.spare,
+                patience_seconds=PATIENCE_SECONDS,
+            )
             entered.callback(self._sign_off)
             persist(self._sign_on, seconds=PATIENCE_SECONDS)
-            entered.callback(self.mirror.stop, timeout_seconds=_MIRROR_STOP_SECONDS)
+            entered.callback(mirror.stop, timeout_seconds=_MIRROR_STOP_SECONDS)
             self._exit = entered.pop_all()
         return self
 
@@ -145,12 +142,12 @@ class Orchestrator:
         try:
             if not until():
                 pool.open()
-            self._look_at_outbox_at = time.monotonic() + _IDLE_SECONDS
+            self._keeper.begin()
             while not self._stopping and not until():
                 scheduler.turn()
                 # No sooner: it would slow the workers' start.
-                if self._needs_mirror(is_working=scheduler.is_working):
-                    self._keep_mirror()
+                if self._keeper.is_needed(is_working=scheduler.is_working):
+                    self._keeper.keep()
                 on_turn()
         except WorkersDoNotLastError as error:
             raise StoreError(f"{error}; `trainyard doctor` may say why") from error
@@ -162,22 +159,20 @@ class Orchestrator:
 
         It is over when time is up, and as soon as waiting is in vain: MLflow does not answer.
         """
-        deadline = time.monotonic() + timeout_seconds
+        return self._beside(
+            lambda: self._keeper.drain(
+                timeout_seconds=timeout_seconds,
+                on_turn=on_turn,
+                is_stopping=lambda: self._stopping,
+            )
+        )
 
-        def drain() -> int:
-            while (left := self._num_pending()) and not self._stopping:
-                self._keep_mirror()
-                is_vain = self.mirror.is_stuck or not self.mirror.is_running
-                if is_vain or time.monotonic() >= deadline:
-                    break
-                on_turn(left)
-                time.sleep(_MIRROR_TURN_SECONDS)
-            return left
+    def hand_over_mirror(self) -> Untold:
+        """Let the mirror go on by itself, unless MLflow lacks nothing or does not answer.
 
-        return self._beside(drain)
-
-    def _num_pending(self) -> int:
-        return persist(self.mirror.num_pending, seconds=PATIENCE_SECONDS)
+        It is the one process that may outlive this one.
+        """
+        return self._beside(lambda: self._keeper.hand_over(is_stopping=lambda: self._stopping))
 
     # --- who works on the store
 
@@ -198,44 +193,6 @@ class Orchestrator:
             self.queue.leave()
         except StoreUnavailableError as error:
             _log.warning("%s", error)
-
-    def _needs_mirror(self, *, is_working: bool) -> bool:
-        """Say whether there is, or soon will be, something that MLflow should be told."""
-        now = time.monotonic()
-        if is_working:
-            self._look_at_outbox_at = now + _IDLE_SECONDS
-            return True
-        if now < self._look_at_outbox_at or self.mirror.is_running:
-            return False
-        self._look_at_outbox_at = now + _IDLE_SECONDS
-        try:
-            return self.mirror.num_pending() > 0
-        except StoreUnavailableError:  # the scheduler tells of it
-            return False
-
-    def _keep_mirror(self) -> None:
-        """Have the mirror's process there; one that dies comes back, ever more slowly.
-
-        It is marked, so that it cannot outlive this one. That it cannot be started, as on a
-        full disk, is told and costs the training nothing.
-        """
-        now = time.monotonic()
-        if self.mirror.is_running or now < self._mirror_due_at:
-            return
-        lived_long = now - self._mirror_due_at >= _LONGEST_MIRROR_PAUSE_SECONDS
-        pause = _FIRST_MIRROR_PAUSE_SECONDS if lived_long else 2 * self._mirror_pause
-        self._mirror_pause = min(pause, _LONGEST_MIRROR_PAUSE_SECONDS)
-        self._mirror_due_at = now + self._mirror_pause
-        before = os.environ.get(MARK)
-        os.environ[MARK] = self.id
-        try:
-            self.mirror.start()
-        except (OSError, StoreError) as error:
-            _log.warning("MLflow is told nothing for now: its process cannot be started: %s", error)
-        finally:
-            del os.environ[MARK]
-            if before is not None:
-                os.environ[MARK] = before
 
     # --- signals
 

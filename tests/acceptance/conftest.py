@@ -84,8 +84,8 @@ def small_spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished_home(
     trainyard: Trainyard, small_spec: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A home in which the small experiment has been run to its end."""
+    """A home in which the small experiment has been run to its end, and MLflow been told."""
     home = tmp_path_factory.mktemp("finished") / "home"
-    answer = trainyard("run", small_spec, home=home)
+    answer = trainyard("run", small_spec, "--wait-for-mlflow", home=home)
     assert answer.code == 0, answer.err
     return home

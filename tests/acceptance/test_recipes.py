@@ -85,7 +85,7 @@ def test_the_same_spec_gives_the_same_numbers_on_postgresql(
 ) -> None:
     home = tmp_path / "home"
     environ = {"TRAINYARD_DATABASE_URL": new_postgres_url()}
-    answer = trainyard("run", small_spec, home=home, environ=environ)
+    answer = trainyard("run", small_spec, "--wait-for-mlflow", home=home, environ=environ)
     assert answer.code == 0, answer.err
     assert not (home / "trainyard.db").exists()
     there = trainyard("trials", "small", "--json", home=home, environ=environ).json()["trials"]

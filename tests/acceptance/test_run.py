@@ -1,5 +1,6 @@
 """A spec goes in; trained, recorded and compared trials come out."""
 
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from orchestrator.mirroring.mirror_lock import teller
 from tests.acceptance.conftest import Answer, Trainyard
+from tests.pools import is_alive
 
 Curves = dict[tuple[str, str], list[tuple[int, int, float]]]
 
@@ -86,12 +89,43 @@ def test_another_home_with_one_worker_gives_the_same_numbers_to_the_last_bit(
     trainyard: Trainyard, small_spec: Path, finished_home: Path, tmp_path: Path
 ) -> None:
     other_home = tmp_path / "other"
-    answer = trainyard("run", small_spec, "--workers", "1", home=other_home)
+    answer = trainyard("run", small_spec, "--workers", "1", "--wait-for-mlflow", home=other_home)
     assert answer.code == 0, answer.err
+    assert "goes on by itself" not in answer.err
     one, other = curves_in(trainyard, finished_home), curves_in(trainyard, other_home)
     assert one == other
     assert len(one) == 8 * 10
     assert results_in(trainyard, finished_home) == results_in(trainyard, other_home)
+
+
+def test_mlflow_is_told_the_rest_by_a_process_that_goes_on_by_itself(
+    trainyard: Trainyard, small_spec: Path, finished_home: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    answer = trainyard("run", small_spec, home=home)
+    assert answer.code == 0, answer.err
+    teller_now = teller(f"sqlite:///{home / 'trainyard.db'}")
+    assert teller_now is not None
+    assert "runs and models; that goes on by itself" in answer.err
+    checks = trainyard("doctor", "--json", home=home).json()["checks"]
+    (backlog,) = [check for check in checks if check["check"] == "MLflow's backlog"]
+    assert backlog["mend"] == f"process {teller_now} tells it"
+
+    deadline = time.monotonic() + 120
+    while is_alive(teller_now):
+        assert time.monotonic() < deadline, (home / "logs" / "mirror.log").read_text()
+        time.sleep(0.1)
+    assert numbers_of(home) == numbers_of(finished_home)
+
+
+def numbers_of(home: Path) -> dict[str, dict[str, float]]:
+    """Give the metrics that MLflow shows, by trial, without the one that no two runs share."""
+    return {
+        run.data.tags["trainyard.trial"]: {
+            name: value for name, value in run.data.metrics.items() if name != "images_per_second"
+        }
+        for run in mlflow_runs(home)
+    }
 
 
 def test_running_it_again_trains_nothing(

@@ -89,7 +89,7 @@ def run_in_chaos(
         gone = seconds_until_gone(site.processes(), at_most=15.0)
         left = site.processes()
         if has_mlflow:  # once more, in peace: it is told of all that it was not told before
-            site.trainyard("up", "--until-idle")
+            site.trainyard("up", "--until-idle", "--wait-for-mlflow")
         (experiment,) = Results(engine).experiments()
         verdict = judge(
             engine,

@@ -112,7 +112,7 @@ class Orchestrator:
         """Start one, in place of any before it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [COMMAND, "up", "--until-idle"],
+                [COMMAND, "up", "--until-idle", "--wait-for-mlflow"],
                 env=self.site.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -2,9 +2,11 @@
 
 import math
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from experiments.records import CheckpointPolicy, Resources, Trial
 from experiments.states import FailureKind
 from orchestrator.mirroring import mlflow_mirror
 from orchestrator.mirroring.mirror import Mirror
+from orchestrator.mirroring.mirror_lock import MirrorLock, teller
 from orchestrator.mirroring.mlflow_drain import Drain
 from orchestrator.mirroring.mlflow_mirror import Mlflow
 from orchestrator.mirroring.mlflow_records import Records
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store
+from tests.pools import is_alive
 from tests.samples import SOME_WORK, some_trials
 from tests.told_experiment import (
     NUM_EPOCHS,
@@ -501,8 +505,8 @@ def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
     store.succeed()
 
     wait_until(lambda: "told MLflow" in (settings.logs / "mirror.log").read_text())
-    assert beside._process is not None
-    assert os.getpriority(os.PRIO_PROCESS, beside._process.pid) == 19  # nothing waits for it
+    assert beside.pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, beside.pid) == 19  # nothing waits for it
     beside.stop()
 
     assert not beside.is_running
@@ -543,6 +547,50 @@ def test_mirror_process_outlives_a_store_that_cannot_be_opened(
     assert "Traceback" not in log.read_text()
     assert beside.is_running
     beside.stop()
+
+
+def test_a_mirror_that_was_let_go_tells_the_rest_and_ends(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    beside = Mirror(settings, engine=store.engine)
+    with closing(MirrorLock(settings.database_url)) as another:
+        assert another.take()  # one that goes on by itself after an earlier run
+        beside.start()
+        store.submit({"a": {"lr": 0.1}}, seeds=2)
+        for _ in range(2):
+            store.succeed(checkpoint=True)
+        pid = beside.pid
+        assert pid is not None
+        assert beside.let_go()
+        log = settings.logs / "mirror.log"
+        wait_until(lambda: "this one waits for it" in log.read_text())
+        assert not beside.is_running  # it is nobody's any more
+        assert beside.num_pending() == 3
+    wait_until(lambda: not is_alive(pid))
+
+    assert "told MLflow of" in log.read_text()
+    assert beside.num_pending() == 0
+    assert_equal_everywhere(store, client)
+
+
+def test_a_mirror_that_was_let_go_leaves_a_home_that_is_deleted_alone(
+    store: Store, settings: Settings
+) -> None:
+    settings = replace(settings, mlflow_uri="http://127.0.0.1:1")  # so it does not end by itself
+    store.submit({"a": {"lr": 0.1}})
+    store.succeed()
+    beside = Mirror(settings, engine=store.engine)
+    beside.start()
+    wait_until(lambda: teller(settings.database_url) == beside.pid)
+    pid = beside.pid
+    assert pid is not None
+    assert beside.let_go()
+    threading.Event().wait(1.0)
+    assert is_alive(pid)
+    shutil.rmtree(settings.home)
+
+    wait_until(lambda: not is_alive(pid), seconds=10.0)
+    assert not settings.home.exists()
 
 
 def wait_until(done: Callable[[], bool], *, seconds: float = 60.0) -> None:

@@ -31,6 +31,23 @@ with Reaper(sys.argv[1]):
     sys.stdin.read()
 """
 
+# One that lets a process live, which carries its mark as the others do.
+SPARING = """
+import os, subprocess, sys
+from orchestrator.pools.reaper import MARK, Reaper
+with Reaper(sys.argv[1]) as reaper:
+    environ = os.environ | {MARK: sys.argv[1]}
+    begin = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = [
+        subprocess.Popen(begin, env=environ, start_new_session=True, stdout=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    reaper.spare(started[1].pid)
+    print("ready", flush=True)
+    print(started[1].pid, flush=True)
+    sys.stdin.read()
+"""
+
 # A real one, as far as its processes go: Ray and a worker that trains.
 WITH_RAY = """
 import sys
@@ -120,6 +137,23 @@ def test_a_killed_reaper_is_replaced_by_the_end_of_the_orchestrator() -> None:
 
         assert orchestrator.returncode == 0
         seconds_until_gone(children)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_whom_it_was_told_to_spare_lives_on(is_killed: bool) -> None:
+    with start(SPARING, "5700bb05") as orchestrator:
+        assert orchestrator.stdout is not None
+        spared = int(orchestrator.stdout.readline())
+        children, reaper = marked(f"{MARK}=5700bb05"), reaper_of("5700bb05")
+        assert len(children) == 3
+        if is_killed:
+            orchestrator.kill()
+        else:
+            orchestrator.communicate("")
+        seconds_until_gone({*children, reaper} - {spared})
+
+    assert is_alive(spared)
+    os.kill(spared, signal.SIGKILL)
 
 
 def test_folders_for_ray_go_with_a_killed_orchestrator_and_no_others() -> None:

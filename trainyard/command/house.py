@@ -2,11 +2,11 @@
 
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from experiments.errors import TrainyardError
 from experiments.language.printable import printable
 from trainyard.command.output import count, json_option, print_json, say
 
@@ -15,21 +15,24 @@ from trainyard.command.output import count, json_option, print_json, say
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def mlflow(port: int) -> None:
     """Serve MLflow's pages on this machine, on the store that the mirror writes."""
-    from orchestrator.mirroring.mirror import is_database_missing, tell_again_if_lost
+    from dashboards.progress import untold_text
+    from orchestrator.mirroring.mirror import tell_the_rest
     from orchestrator.mirroring.mlflow_server import command, environment, served_at
     from orchestrator.settings import from_environment, redacted
     from orchestrator.store.database import StoreMissingError
-    from trainyard.workplace import Workplace
 
     settings = from_environment()
+    try:
+        if (untold := tell_the_rest(settings)).num:
+            say(untold_text(untold))
+    except StoreMissingError:
+        pass  # nothing was ever submitted
+    except (TrainyardError, OSError) as error:  # its pages can be looked at all the same
+        say(f"MLflow is told nothing for now: {error}")
     if (address := served_at(settings)) is not None:
         say("MLflow is served already (MLFLOW_TRACKING_URI):")
         click.echo(printable(address))
         return
-    if is_database_missing(settings):
-        with suppress(StoreMissingError), Workplace(settings) as workplace:
-            if tell_again_if_lost(settings, workplace.outbox):
-                say("Next, to have it told: trainyard up --until-idle")
     say(f"MLflow on {redacted(settings.mlflow_uri)}, until Ctrl-C:")
     click.echo(f"http://127.0.0.1:{port}")
     os.execve(sys.executable, command(settings, port=port), environment(settings))

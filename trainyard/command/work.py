@@ -26,15 +26,21 @@ if TYPE_CHECKING:
 SOME_FAILED: Final = 4
 INTERRUPTED: Final = 130
 
+_wait_option = click.option(
+    "--wait-for-mlflow", is_flag=True, help="End when MLflow has been told everything, too."
+)
 _workers_option = click.option("--workers", type=click.IntRange(1), help="Most workers at a time.")
 
 
 @click.command(help="Submit, and work until it is finished.")
 @spec_argument
 @_workers_option
+@_wait_option
 @no_cache_option
 @json_option
-def run(spec: Path, workers: int | None, no_cache: bool, as_json: bool) -> int:
+def run(
+    spec: Path, workers: int | None, wait_for_mlflow: bool, no_cache: bool, as_json: bool
+) -> int:
     """Submit a spec and work until its experiment is finished."""
     from dashboards.progress import ProgressView
     from orchestrator.settings import from_environment
@@ -56,6 +62,7 @@ def run(spec: Path, workers: int | None, no_cache: bool, as_json: bool) -> int:
         planned,
         num_workers=workers,
         git_commit=git_commit(spec),
+        wait_for_mlflow=wait_for_mlflow,
         watcher=ProgressView(),
         on_submitted=submitted,
     )
@@ -70,14 +77,19 @@ def run(spec: Path, workers: int | None, no_cache: bool, as_json: bool) -> int:
 @click.command(help="Work on whatever is queued.")
 @click.option("--until-idle", is_flag=True, help="End when nothing is left to do.")
 @_workers_option
-def up(until_idle: bool, workers: int | None) -> int:
+@_wait_option
+def up(until_idle: bool, workers: int | None, wait_for_mlflow: bool) -> int:
     """Work on whatever is queued, until stopped or (if asked) until nothing is left."""
     from dashboards.pace import paused_text
-    from dashboards.progress import ProgressLog, mirror_late_text
+    from dashboards.progress import ProgressLog, untold_text
     from orchestrator.settings import from_environment
     from orchestrator.store.rows import Overview
     from trainyard.working import work_on_everything
 
+    if wait_for_mlflow and not until_idle:
+        raise click.UsageError(
+            "--wait-for-mlflow goes with --until-idle: `up` has no end otherwise"
+        )
     say(f"working on {from_environment().store_name}; Ctrl-C stops gracefully")
     log, worked_on = ProgressLog(), dict[str, Overview]()
 
@@ -87,15 +99,17 @@ def up(until_idle: bool, workers: int | None) -> int:
             if overview.num_open or overview.experiment.id in worked_on:
                 worked_on[overview.experiment.id] = overview
 
-    done = work_on_everything(num_workers=workers, until_idle=until_idle, on_look=look)
+    done = work_on_everything(
+        num_workers=workers, until_idle=until_idle, on_look=look, wait_for_mlflow=wait_for_mlflow
+    )
     for overview in worked_on.values():
         if overview.state is ExperimentState.PAUSED:
             say(f"{overview.experiment.name} paused: {paused_text(overview)}")
     if not done.finished:
         say("stopped; trials under way are queued again")
         return INTERRUPTED
-    if done.num_left_for_mlflow:
-        say(mirror_late_text(done.num_left_for_mlflow))
+    if done.untold.num:
+        say(untold_text(done.untold))
     say("nothing is left to do. Next: trainyard status")
     return max((exit_code(overview) for overview in worked_on.values()), default=0)
 

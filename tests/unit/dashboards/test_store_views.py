@@ -24,6 +24,7 @@ from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import natural_goal
 from orchestrator.instance import own_process
 from orchestrator.measurements.results import Results
+from orchestrator.mirroring.mirror import Untold
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store
 from tests.samples import (
@@ -323,13 +324,20 @@ def test_progress_off_a_terminal_is_lines_without_repetition(
         view.show(store.results.overviews()[0])
         view.show_mirror(3)
         view.show_mirror(2)
+        view.show_untold(Untold(2, goes_on=False))
+        view.show_untold(Untold(1, goes_on=True))
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == [
+    *lines, late, going_on = said.err.splitlines()
+    assert lines == [
         "starting workers",
         "1 of 1 trials, 60 a minute, best val/accuracy 0.9 (v1, seed 0)",
         "telling MLflow: 3 runs and models left",
     ]
+    assert late.startswith("MLflow has not been told of 2 runs and models yet")
+    assert going_on.startswith(
+        "MLflow has yet to be told of 1 run or model; that goes on by itself"
+    )
 
 
 def test_the_log_names_each_experiment_that_moves(

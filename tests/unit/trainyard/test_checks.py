@@ -1,11 +1,14 @@
+import os
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from experiments.states import IncidentKind
 from orchestrator.measurements.results import Results
+from orchestrator.mirroring.mirror_lock import MirrorLock
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
@@ -141,6 +144,10 @@ def test_what_mlflow_was_not_told_is_a_fault_only_where_it_was_tried(tmp_path: P
     Queue(engine).cancel(experiment_id="exp1")
     waiting = checks(tmp_path)["MLflow's backlog"]
     assert (waiting.ok, waiting.found) == (True, "1 note waits to be told")
+    assert waiting.mend == "`trainyard run`, `up` and `mlflow` tell it"
+    with closing(MirrorLock(f"sqlite:///{tmp_path / 'trainyard.db'}")) as lock:
+        assert lock.take()
+        assert checks(tmp_path)["MLflow's backlog"].mend == f"process {os.getpid()} tells it"
     outbox = Outbox(engine)
     outbox.mark_failed(outbox.pending(1)[0], "no answer\n at all", delay_seconds=60)
     refused = checks(tmp_path)["MLflow's backlog"]

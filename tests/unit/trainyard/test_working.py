@@ -10,6 +10,7 @@ from sqlalchemy import Engine, update
 from experiments.errors import StoreUnavailableError
 from experiments.states import ExperimentState, TrialState
 from orchestrator.measurements.results import Results
+from orchestrator.mirroring.mirror import Untold
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings
 from orchestrator.store.database import open_store
@@ -44,21 +45,28 @@ class QuickOrchestrator:
         return True
 
     def drain_mirror(self, **_: object) -> int:
-        return 0
+        return 3  # MLflow does not answer
+
+    def hand_over_mirror(self) -> Untold:
+        return Untold(3, goes_on=True)
 
 
+@pytest.mark.parametrize("waits", [False, True])
 def test_the_last_look_shows_how_everything_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     engine = open_store(f"sqlite:///{tmp_path / 'store.db'}", create=True)
     submit(Queue(engine), 1)
     QuickOrchestrator.engine = engine
     monkeypatch.setattr(working, "Orchestrator", QuickOrchestrator)
     shown: list[Sequence[Overview]] = []
-    done = working.work_on_everything(num_workers=None, until_idle=True, on_look=shown.append)
+    done = working.work_on_everything(
+        num_workers=None, until_idle=True, on_look=shown.append, wait_for_mlflow=waits
+    )
     engine.dispose()
 
     assert done.finished
+    assert done.untold == Untold(3, goes_on=not waits)
     (last,) = shown[-1]
     assert last.state is ExperimentState.FINISHED
     assert last.counts[TrialState.FAILED] == 1
@@ -110,6 +118,8 @@ def test_looking_at_a_store_that_is_away_gives_what_was_seen_last(
     engine.dispose()
 
     assert done.finished is comes_back
+    # Whoever stops it wants no process to stay.
+    assert done.untold == (Untold(3, goes_on=True) if comes_back else Untold(0, goes_on=False))
     assert all(len(seen) == 1 for seen in shown)
     assert shown[-1][0].counts[TrialState.FAILED] == comes_back
 

@@ -1,6 +1,7 @@
 """Waiting for a store that restarts, and no longer than that."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from click import Command
 from click.testing import CliRunner
 
 from experiments.errors import NotFoundError, StoreError, StoreUnavailableError
+from orchestrator.mirroring.mirror import Mirror
+from orchestrator.mirroring.mirror_lock import MirrorLock
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import StoreMissingError, open_store
 from tests.samples import claim, submit
@@ -151,17 +154,51 @@ def test_who_holds_the_trials_under_way_is_counted(home: Path) -> None:
     engine.dispose()
 
 
-def test_pages_of_mlflow_are_not_opened_in_place_of_lost_ones_without_a_word(
+def test_pages_of_mlflow_are_opened_while_what_it_lacks_is_told(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.execve", lambda *_: None)
-    assert "told" not in CliRunner().invoke(house.mlflow, catch_exceptions=False).stderr
+    started: list[str] = []
+
+    def let_go(_: Mirror) -> bool:
+        started.append("let go")
+        return True
+
+    monkeypatch.setattr("os.execve", lambda *_: started.append("pages"))
+    monkeypatch.setattr(Mirror, "start", lambda _: started.append("mirror"))
+    monkeypatch.setattr(Mirror, "let_go", let_go)
+
+    def open_pages() -> str:
+        started.clear()
+        return CliRunner().invoke(house.mlflow, catch_exceptions=False).stderr
+
+    assert "told" not in open_pages()  # there is no store yet
     with Workplace() as place:
         submit(place.queue, 1)
         place.cancel("grid")
         place.outbox.mark_done(place.outbox.pending(1)[0])
-    told = CliRunner().invoke(house.mlflow, catch_exceptions=False)
+    assert (
+        "MLflow has yet to be told of 1 run or model; that goes on by itself" in open_pages()
+    )  # its database is not there
+    assert started == ["mirror", "let go", "pages"]
+
+    (home / "mlflow.db").write_bytes(b"SQLite format 3")
+    with closing(MirrorLock(f"sqlite:///{home / 'trainyard.db'}")) as lock:
+        assert lock.take()  # as a process that tells it already
+        assert "that goes on by itself" in open_pages()
+    assert started == ["pages"]
     with Workplace() as place:
-        assert place.outbox.num_pending() == 1
-    assert "Next, to have it told: trainyard up --until-idle" in told.stderr
-    assert home.exists()
+        place.outbox.mark_done(place.outbox.pending(1)[0])
+    assert "told" not in open_pages()
+    assert started == ["pages"]
+
+
+@pytest.mark.usefixtures("home")
+def test_pages_of_mlflow_are_opened_where_the_store_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("os.execve", lambda *_: started.append("pages"))
+    monkeypatch.setenv("TRAINYARD_DATABASE_URL", "postgresql://me@127.0.0.1:1/yard")
+    said = CliRunner().invoke(house.mlflow, catch_exceptions=False).stderr
+    assert "MLflow is told nothing for now: " in said
+    assert started == ["pages"]
