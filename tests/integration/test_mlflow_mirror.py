@@ -507,6 +507,8 @@ def test_mirror_process_tells_beside_the_work_and_ends_when_let_go(
     wait_until(lambda: "told MLflow" in (settings.logs / "mirror.log").read_text())
     assert beside.pid is not None
     assert os.getpriority(os.PRIO_PROCESS, beside.pid) == 19  # nothing waits for it
+    session = Path(f"/proc/{beside.pid}/autogroup")
+    assert not session.exists() or session.read_text().endswith("nice 19\n")
     beside.stop()
 
     assert not beside.is_running
