@@ -9,7 +9,7 @@ one look is taken, then one entry is told, then the rest.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -19,7 +19,7 @@ from experiments.errors import CheckpointError, StoreError
 from experiments.language.printable import printable
 from orchestrator.mirroring.mlflow_records import ModelRecord, Records, RunRecord
 from orchestrator.mirroring.private_log import without
-from orchestrator.queueing.outbox import MODEL, Entry, Outbox
+from orchestrator.queueing.outbox import MODEL, TRIAL, Entry, Outbox
 from orchestrator.store.database import translated
 
 STUCK_SECONDS: Final = 5.0
@@ -123,7 +123,7 @@ class Drain:
         num_told = 0
         ends_at = self._clock() + _LONGEST_TURN_SECONDS  # `_alone` is not for ever
         while self._again_at <= self._clock() < ends_at:
-            entries = self._outbox.pending(1 if self._pause_seconds else _BATCH)
+            entries = self._due(1 if self._pause_seconds else _BATCH)
             if not entries or (self._pause_seconds and not self._answers(entries[0])):
                 break
             for entry in entries:
@@ -131,6 +131,13 @@ class Drain:
                 if self._pause_seconds:
                     break
         return num_told
+
+    def _due(self, limit: int) -> Sequence[Entry]:
+        """Give the next entries: runs first, a model only where no run waits.
+
+        A model takes several times as long as a run, and the first one seconds of imports.
+        """
+        return self._outbox.pending(limit, kind=TRIAL) or self._outbox.pending(1, kind=MODEL)
 
     def _tell(self, entry: Entry) -> bool:
         try:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -35,8 +35,8 @@ from orchestrator.mirroring.mlflow_drain import InDoubtError, MlflowBusyError
 from orchestrator.mirroring.mlflow_records import ModelRecord, RunRecord
 from orchestrator.settings import Settings, sqlite_path
 
-_MOST_METRICS: Final = 1000
-_MOST_PARAMS: Final = 100
+_MOST_AT_ONCE: Final = 1000
+_MOST_PARAMS: Final = 100  # of those
 _EXPERIMENT_TAGS: Final = {
     # These are training runs, not traces of language-model agents.
     "mlflow.experimentKind": "custom_model_development"
@@ -46,8 +46,6 @@ _ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
 _OK: Final = 200
 _LOOK: Final = "/api/2.0/mlflow/experiments/search"
 _LEAST_FREE_BYTES: Final = 2**20
-
-_T = TypeVar("_T")
 
 
 class Mlflow:
@@ -63,6 +61,7 @@ class Mlflow:
         # A server knows where its files go; a store that we open ourselves must be told.
         self._is_served = settings.mlflow_uri.startswith(("http://", "https://"))
         self._experiment_ids: dict[str, str] = {}
+        self._made: dict[str, set[str]] = {}  # experiments of our making: the trials told of each
 
     def check(self) -> None:
         """Take a look, to see that there is an answer, and on our own disk room for more.
@@ -75,6 +74,7 @@ class Mlflow:
             MlflowException: There is no answer, or it is none of MLflow's.
         """
         self._experiment_ids.clear()
+        self._made.clear()
         if not self._is_served:
             _require_room(self._uri)
             self._client.search_experiments(max_results=1)
@@ -93,15 +93,14 @@ class Mlflow:
     def write_run(self, record: RunRecord) -> None:
         """Send a trial's run whole, then end it; makes it unless it is there."""
         run_id = self._begin_run(record)
-        params = [Param(*param) for param in record.params.items()]
-        for batch in _batches(params, _MOST_PARAMS):
-            self._client.log_batch(run_id, params=batch)
-        self._client.log_inputs(run_id, [_dataset_input(record)])
-        metrics = [Metric(*point) for point in record.points]
-        for points in _batches(metrics, _MOST_METRICS):
-            self._client.log_batch(run_id, metrics=points)
         if record.confusion is not None:
+            # It reads the run to find its place, which is quick before there is anything in it.
             self._client.log_dict(run_id, record.confusion.to_data(), _CONFUSION_FILE)
+        self._client.log_inputs(run_id, [_dataset_input(record)])
+        params = [Param(*param) for param in record.params.items()]
+        metrics = [Metric(*point) for point in record.points]
+        for some_params, some_metrics in _batches(params, metrics):
+            self._client.log_batch(run_id, params=some_params, metrics=some_metrics)
         self._client.set_terminated(run_id, record.status, record.end_ms)
 
     def write_model(self, record: ModelRecord) -> None:
@@ -136,7 +135,9 @@ class Mlflow:
 
         Such a one has another fence, or, where nobody claimed the trial since, another state.
         """
-        run = self._find(record.experiment, record.trial_id)
+        run = None
+        if not self._is_new(record):
+            run = self._find(record.experiment, record.trial_id)
         if run is not None and any(run.data.tags.get(k) != record.tags[k] for k in _ENDING_TAGS):
             self._client.delete_run(run.info.run_id)
             run = None
@@ -153,6 +154,18 @@ class Mlflow:
             if run is None:
                 raise InDoubtError(f"trial {record.trial_id}: its run was made, and is not there")
         return str(run.info.run_id)
+
+    def _is_new(self, record: RunRecord) -> bool:
+        """Say whether the trial has no run for certain: we have just made its experiment.
+
+        It is said once of each, since what was asked for may have been made.
+        """
+        experiment_id, asked = self._experiment_id(record.experiment), record.trial_id
+        told = self._made.get(experiment_id)
+        if told is None or asked in told:
+            return False
+        told.add(asked)
+        return True
 
     def _find(self, experiment: str, trial_id: str) -> Run | None:
         """Give the trial's run; of several, made by calls without an answer, one stays.
@@ -205,6 +218,7 @@ class Mlflow:
                 self._experiment_ids[name] = self._client.create_experiment(
                     name, location, tags=_EXPERIMENT_TAGS
                 )
+                self._made[self._experiment_ids[name]] = set()
         return self._experiment_ids[name]
 
 
@@ -293,6 +307,12 @@ def _save_model(record: ModelRecord, logged: LoggedModel, run_id: str, path: Pat
     )
 
 
-def _batches(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _batches(
+    params: Sequence[Param], metrics: Sequence[Metric]
+) -> Iterator[tuple[Sequence[Param], Sequence[Metric]]]:
+    """Spread a run over as few requests, each a transaction, as MLflow takes."""
+    while params or metrics:
+        some = params[:_MOST_PARAMS]
+        num_metrics = _MOST_AT_ONCE - len(some)
+        yield some, metrics[:num_metrics]
+        params, metrics = params[_MOST_PARAMS:], metrics[num_metrics:]

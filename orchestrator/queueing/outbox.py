@@ -52,8 +52,8 @@ class Outbox:
         self._engine = engine
         self._now = now
 
-    def pending(self, limit: int) -> tuple[Entry, ...]:
-        """Give up to `limit` entries that are due, the longest waiting first."""
+    def pending(self, limit: int, *, kind: str | None = None) -> tuple[Entry, ...]:
+        """Give up to `limit` entries that are due (of one kind), the longest waiting first."""
         columns = [outbox.c[name] for name in Entry.__dataclass_fields__]
         query = (
             select(*columns)
@@ -61,6 +61,8 @@ class Outbox:
             .order_by(outbox.c.available_at, outbox.c.id)
             .limit(limit)
         )
+        if kind is not None:
+            query = query.where(outbox.c.kind == kind)
         with reading(self._engine) as connection:
             return tuple(Entry(*row) for row in connection.execute(query))
 

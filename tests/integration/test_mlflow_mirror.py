@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Double, Engine, literal
 
@@ -221,6 +223,55 @@ def test_draining_may_be_interrupted_after_any_write(
     (run,) = runs(store, client).values()
     assert len(client.search_logged_models([run.info.experiment_id])) == 1
     assert len(models_of(run)) == 1
+
+
+class CountingClient(DyingClient):
+    """Counts what an MLflow client is asked."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        super().__init__(client, calls=-1)
+        self.asked: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return super().__getattr__(name)
+
+
+def test_a_run_takes_few_requests_and_none_of_an_experiment_just_made_is_searched_for_before(
+    store: Store, settings: Settings, client: MlflowClient
+) -> None:
+    store.submit({"a": {"lr": 0.1}}, seeds=3)
+    for _ in range(2):
+        store.succeed()
+    counting: Any = CountingClient(client)
+    there = Mlflow(settings, client=counting)
+    outbox = Outbox(store.engine)
+    tell(outbox, store, there)
+
+    assert counting.asked["search_runs"] == counting.asked["create_run"] == 2
+    assert counting.asked["log_batch"] == 2 * 2  # 1,100 points
+
+    trial_id = store.succeed()
+    client.create_run(there._experiment_id(store.name), tags={"trainyard.trial": trial_id})
+    counting.asked.clear()
+    there.check()  # as after any trouble: perhaps it is another store
+    tell(outbox, store, there)
+    assert counting.asked["search_runs"] >= 2
+    assert_equal_everywhere(store, client)
+
+
+def test_parameters_and_points_are_sent_within_mlflows_limits() -> None:
+    params = [Param(f"p{number}", "1") for number in range(250)]
+    metrics = [Metric("m", 1.0, step, step) for step in range(2_500)]
+    sent = list(mlflow_mirror._batches(params, metrics))
+    assert [(len(some), len(points)) for some, points in sent] == [
+        (100, 900),
+        (100, 900),
+        (50, 700),
+    ]
+    assert [param for some, _ in sent for param in some] == params
+    assert [point for _, points in sent for point in points] == metrics
+    assert list(mlflow_mirror._batches([], [])) == []
 
 
 def test_telling_again_changes_nothing(

@@ -116,6 +116,23 @@ def test_all_that_is_due_is_told_in_a_turn(place: Place) -> None:
     assert not place.drain.is_stuck
 
 
+def test_models_are_told_when_no_run_waits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model = place.tracker.write_model
+
+    def slow(record: Any) -> None:
+        place.add("meanwhile")  # a trial has ended while the model was being written
+        write_model(record)
+
+    monkeypatch.setattr(place.tracker, "write_model", slow)
+    place.add("e/a", "e/b", kind=entries.MODEL)
+    place.clock.seconds += 1
+    place.add(*(f"t{number:02d}" for number in range(20)))
+
+    assert place.drain.turn() == 24
+    runs = [f"t{number:02d}" for number in range(20)]
+    assert place.tracker.told == [*runs, "e a", "meanwhile", "e b", "meanwhile"]
+
+
 def test_trial_tried_anew_is_told_when_it_has_ended(place: Place) -> None:
     place.add("open")
 
