@@ -123,7 +123,7 @@ class Drain:
         num_told = 0
         ends_at = self._clock() + _LONGEST_TURN_SECONDS  # `_alone` is not for ever
         while self._again_at <= self._clock() < ends_at:
-            entries = self._due(1 if self._pause_seconds else _BATCH)
+            entries = self._outbox.pending(1) if self._pause_seconds else self._due()
             if not entries or (self._pause_seconds and not self._answers(entries[0])):
                 break
             for entry in entries:
@@ -132,12 +132,12 @@ class Drain:
                     break
         return num_told
 
-    def _due(self, limit: int) -> Sequence[Entry]:
+    def _due(self) -> Sequence[Entry]:
         """Give the next entries: runs first, a model only where no run waits.
 
         A model takes several times as long as a run, and the first one seconds of imports.
         """
-        return self._outbox.pending(limit, kind=TRIAL) or self._outbox.pending(1, kind=MODEL)
+        return self._outbox.pending(_BATCH, kind=TRIAL) or self._outbox.pending(1, kind=MODEL)
 
     def _tell(self, entry: Entry) -> bool:
         try:
