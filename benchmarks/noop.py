@@ -35,6 +35,8 @@ from orchestrator.store.database import open_store
 
 REPEATS: Final = 3
 NUM_FOR_RAY_TUNE: Final = 500
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether anything is left to do: as `trainyard up --until-idle` does."""
 
 
 def main() -> None:
@@ -124,7 +126,9 @@ def reporting_rate(workload: Workload, home: Path) -> float:
             queue=queue, results=results, pool=pool, settings=settings, clock=time.monotonic
         )
         while any(overview.num_open for overview in results.overviews(open_only=True)):
-            scheduler.turn()
+            look_at = time.monotonic() + LOOK_SECONDS
+            while time.monotonic() < look_at:
+                scheduler.turn()
     engine.dispose()
     with sqlite3.connect(home / "trainyard.db") as store:
         first, last, num = store.execute(

@@ -26,6 +26,7 @@ MIRROR_SECONDS: Final = 180.0
 """How long a finished run that was asked to waits for MLflow to have been told everything."""
 
 _PAUSE_SECONDS: Final = 2.0  # after a look at a store that cannot be used
+_MOST_OF_THE_TIME: Final = 0.05  # that looking may take: of many trials it takes longer
 
 _DONE: Final = (ExperimentState.FINISHED, ExperimentState.PAUSED)
 
@@ -180,7 +181,10 @@ class _Underway:
 
 
 class _Glance:
-    """Looks at experiments a few times a second at most: turns may be much faster."""
+    """Looks at experiments a few times a second at most: turns may be much faster.
+
+    Less often where a look takes long, which is time that the work waits.
+    """
 
     def __init__(self, look: Callable[[], tuple[Overview, ...]], *, seconds: float) -> None:
         self._look = look
@@ -190,8 +194,11 @@ class _Glance:
 
     def now(self) -> tuple[Overview, ...]:
         """Look; raises StoreUnavailableError where that cannot be done now."""
+        began_at = time.monotonic()
         self._seen = self._look()
-        self._look_at = time.monotonic() + self._seconds
+        looked_at = time.monotonic()
+        least_seconds = (looked_at - began_at) / _MOST_OF_THE_TIME
+        self._look_at = looked_at + max(self._seconds, least_seconds)
         return self._seen
 
     def latest(self) -> tuple[Overview, ...]:

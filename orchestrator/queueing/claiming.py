@@ -29,7 +29,15 @@ from orchestrator.queueing.resuming import resume_points
 from orchestrator.queueing.retry import LONGEST_DELAY_SECONDS, must_go_alone
 from orchestrator.queueing.reuse import IS_KNOWN, is_found
 from orchestrator.queueing.timings import Site, Way
-from orchestrator.store.tables import IS_LEASED, IS_QUEUED, attempt, experiment, trial
+from orchestrator.store.tables import (
+    IS_LEASED,
+    IS_QUEUED,
+    QUEUED_INDEX,
+    QUEUED_SHAPE_INDEX,
+    attempt,
+    experiment,
+    trial,
+)
 
 COUNTED_AT_MOST: Final = 200
 """More waiting trials of one experiment make no difference, unless there are many workers."""
@@ -39,6 +47,10 @@ _SHAPE_COUNTED_AT_MOST: Final = 10_000
 
 SHARED_KEY_INDEX: Final = "uq_trial_shared_key_leased"
 """It refuses a second lease of one shared key, which no two transactions see coming."""
+
+# Left to itself SQLite takes the index of all numbers, and passes every trial that has ended.
+_BY_NUMBER: Final = f"INDEXED BY {QUEUED_INDEX}"
+_BY_SHAPE: Final = f"INDEXED BY {QUEUED_SHAPE_INDEX}"
 
 _NUM_LEASED = (
     select(func.count())
@@ -177,7 +189,8 @@ def lease_next(
     assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
     if not _hold_unpaused(connection, candidate.id, waits=waits):
         return ()
-    first = connection.execute(_waiting(candidate, now=now).limit(1)).first()
+    waiting = _waiting(candidate, now=now).with_hint(trial, _BY_NUMBER, "sqlite")
+    first = connection.execute(waiting.limit(1)).first()
     if first is None:
         return ()
     shape, calibration = first.pack_shape, None
@@ -247,9 +260,11 @@ def _with_others(
     if num_further < 1 or must_go_alone(first.spent, candidate.execution):
         return [first]
     alike = (trial.c.pack_shape == first.pack_shape) & (trial.c.number > first.number)
+    waiting = _waiting(candidate, now=now).where(alike)
+    of_its_shape = waiting.with_hint(trial, _BY_SHAPE, "sqlite").limit(num_further)
     further = [
         row
-        for row in connection.execute(_waiting(candidate, now=now).where(alike).limit(num_further))
+        for row in connection.execute(of_its_shape)
         if way.strategy(row) == strategy and not must_go_alone(row.spent, candidate.execution)
     ]
     first_of_its_key: dict[str, Row[Any]] = {}

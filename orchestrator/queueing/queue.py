@@ -131,10 +131,13 @@ class Queue:
             num_reused = reuse.give_known(connection, theirs, now=now) if new else 0
         return Submission(experiment.id, new, num_reused)
 
-    def reuse_known(self, *, limit: int = 100) -> int:
-        """Give up to `limit` queued trials the result that is known by now; give their number."""
+    def reuse_known(self, *, limit: int = 100, sources: Collection[str] | None = None) -> int:
+        """Give up to `limit` queued trials the result that is known by now; give their number.
+
+        With `sources` only results of these trials, as when they have just succeeded.
+        """
         with reading(self._engine) as connection:
-            found = reuse.with_known_result(connection, limit=limit)
+            found = reuse.with_known_result(connection, limit=limit, sources=sources)
         if not found:
             return 0
         with writing(self._engine) as connection:

@@ -6,7 +6,7 @@ rest (curve, confusion counts, checkpoints) stays with the source, the trial tha
 and is read through the link. So the source must have the checkpoints that the taker keeps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -97,9 +97,18 @@ _SOURCE_ID: Final = (
 )
 
 
-def with_known_result(connection: Connection, *, limit: int) -> Sequence[str]:
-    """Give queued trials, up to so many, whose result is known."""
+def with_known_result(
+    connection: Connection, *, limit: int, sources: Collection[str] | None = None
+) -> Sequence[str]:
+    """Give queued trials, up to so many, whose result is known.
+
+    With `sources` those alone of the same configuration as these trials: all that wait need not
+    be looked through then.
+    """
     query = select(trial.c.id).where(IS_QUEUED, IS_KNOWN)
+    if sources is not None:
+        keys = select(_source.c.content_key).where(_source.c.id.in_(sources))
+        query = query.where(trial.c.content_key.in_(keys))
     return connection.scalars(query.limit(limit)).all()
 
 

@@ -71,10 +71,6 @@ class _Rhythm:
         self._due_at = self._clock() + self._seconds
         return True
 
-    def hasten(self) -> None:
-        """Have it due at once."""
-        self._due_at = self._clock()
-
     def postpone(self, seconds: float) -> None:
         """Have it due no sooner than that from now."""
         self._due_at = max(self._due_at, self._clock() + seconds)
@@ -127,6 +123,7 @@ class Scheduler:
         self._reassuring = _Rhythm(RENEW_SECONDS, clock=clock)
         self._expiring = _Rhythm(EXPIRE_SECONDS, clock=clock)
         self._reusing = _Rhythm(EXPIRE_SECONDS, clock=clock)
+        self._succeeded: set[str] = set()  # whose results others have not been given yet
         self._taking_back = _Rhythm(TAKE_BACK_SECONDS, clock=clock)
         self._listened_at = clock()
         self._store_used_at = clock()
@@ -238,6 +235,9 @@ class Scheduler:
             self._take_back()
         if is_expiry_due:
             self._drop(self._queue.expire())
+        if self._succeeded:
+            self._queue.reuse_known(sources=self._succeeded)
+            self._succeeded.clear()
         if self._reusing.is_due():
             self._queue.reuse_known()
 
@@ -297,7 +297,7 @@ class Scheduler:
         for success, is_recorded in zip(successes, are_recorded, strict=True):
             if is_recorded:
                 self._tidy(success.lease.trial_id)
-                self._reusing.hasten()
+                self._succeeded.add(success.lease.trial_id)
 
     # --- hand out
 

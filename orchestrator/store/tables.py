@@ -127,9 +127,12 @@ trial = Table(
 IS_QUEUED: Final = trial.c.state == literal_column("'queued'")
 IS_LEASED: Final = trial.c.state == literal_column("'leased'")
 
+QUEUED_INDEX: Final = "ix_trial_queued"
+QUEUED_SHAPE_INDEX: Final = "ix_trial_queued_shape"
+
 # All that decides who is next, so that no row is read for it (for SQLite the state, too).
 Index(
-    "ix_trial_queued",
+    QUEUED_INDEX,
     trial.c.experiment_id,
     trial.c.number,
     trial.c.available_at,
@@ -141,7 +144,7 @@ Index(
 )
 # Who goes with the next one in line, if many shapes wait.
 Index(
-    "ix_trial_queued_shape",
+    QUEUED_SHAPE_INDEX,
     trial.c.experiment_id,
     trial.c.pack_shape,
     trial.c.number,

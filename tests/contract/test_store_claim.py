@@ -390,6 +390,25 @@ def test_known_results_and_their_checkpoints_are_looked_up_by_their_keys(
         assert not re.search(scans, plan), plan
 
 
+def test_claim_passes_over_no_trial_that_has_ended(queue: Queue, engine: Engine) -> None:
+    queue.submit(an_experiment(execution=Execution(strategy="auto")), some_trials(3000))
+    with writing(engine) as connection:
+        connection.execute(
+            update(trial).where(trial.c.number <= 2000).values(state=TrialState.SUCCEEDED)
+        )
+        if engine.dialect.name == "postgresql":  # which does so by itself; SQLite never does
+            connection.execute(text("ANALYZE"))
+    with statements_of(engine) as said:
+        assert len(claim(queue, limit=16)) == 16
+    picks = [(sql, args) for sql, args in said if "trial.spent" in sql]
+
+    assert len(picks) == 2  # the next in line, and those that go with it
+    for sql, args in picks:
+        plan = plan_of(engine, sql, args)
+        assert re.search(r"ix_trial_queued(_shape)?\b", plan), plan
+        assert "TEMP B-TREE" not in plan, plan
+
+
 @contextmanager
 def statements_of(engine: Engine) -> Generator[list[tuple[str, Any]]]:
     """Give the list of what is executed meanwhile, each with its values."""

@@ -221,6 +221,18 @@ def test_of_several_queued_trials_with_one_key_one_is_trained(queue: Queue) -> N
     assert queue.demand() == {}
 
 
+def test_only_the_results_of_the_trials_named_are_given(queue: Queue, results: Results) -> None:
+    for name in ("one", "two"):
+        submit(queue, 2, name)
+    first, second = succeed_one(queue), succeed_one(queue)  # of different numbers
+
+    assert queue.reuse_known(sources=[]) == 0
+    assert queue.reuse_known(sources=[second]) == 1
+    taken = [row for name in ("one", "two") for row in results.trials(name) if row.reused_from]
+    assert [row.reused_from for row in taken] == [second]
+    assert queue.reuse_known(sources=[first, second]) == 1
+
+
 def test_others_take_the_result_when_it_is_there(
     engine: Engine, queue: Queue, results: Results
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Self
 
 import pytest
@@ -138,3 +139,21 @@ def test_an_experiment_is_over_once_nothing_of_it_is_under_way(tmp_path: Path) -
     (overview,) = results.overviews()
     assert working.is_over(overview)
     engine.dispose()
+
+
+def test_looks_that_take_long_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("trainyard.working.time", SimpleNamespace(monotonic=lambda: now[0]))
+    looks = []
+
+    def look() -> tuple[Overview, ...]:
+        looks.append(now[0])
+        now[0] += 0.5
+        return ()
+
+    glance = working._Glance(look, seconds=0.2)
+    while now[0] < 30.0:
+        glance.recent()
+        now[0] += 0.1
+
+    assert len(looks) == 3
