@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from experiments.events import CheckpointSaved, PointsMeasured, Said, TrialBegun, TrialNoted
 from orchestrator.queueing import incidents
 from orchestrator.queueing.leases import Lease
+from orchestrator.store.bulk import insert_rows
 from orchestrator.store.tables import attempt, checkpoint, metric, trial
 
 _KEPT: Final = 2
@@ -88,21 +89,21 @@ def _checkpoint_rows(said: Iterable[tuple[Lease, Said]], *, now: float) -> Itera
 
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Write rows; one with the same key is replaced, unless a newer attempt wrote it."""
-    if not rows:
-        return
+    """Write rows; one with the same key is replaced, unless a newer attempt wrote it.
+
+    Of several with the same key, which are of one attempt, the last one counts.
+    """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(table)
     key = list(table.primary_key)
     others = {
         column.name: statement.excluded[column.name] for column in table.c if column not in set(key)
     }
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=key, set_=others, where=table.c.fence <= statement.excluded.fence
-        ),
-        rows,
+    upsert = statement.on_conflict_do_update(
+        index_elements=key, set_=others, where=table.c.fence <= statement.excluded.fence
     )
+    last_of_key = {tuple(row[column.name] for column in key): row for row in rows}
+    insert_rows(connection, upsert, [*last_of_key.values()])
 
 
 def _strike_old(connection: Connection, kinds: Iterable[tuple[str, str]]) -> None:

@@ -34,7 +34,7 @@ from orchestrator.queueing.leases import Lease, lock_trials, valid
 from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.presence import Presence
 from orchestrator.queueing.retry import GiveUp, Retry
-from orchestrator.queueing.submission import Submission, insert_experiment
+from orchestrator.queueing.submission import Submission, insert_experiment, note_growth
 from orchestrator.queueing.timings import Site
 from orchestrator.store.database import Clock, database_now, reading, writing
 from orchestrator.store.tables import IS_LEASED, trial
@@ -129,6 +129,9 @@ class Queue:
             )
             theirs = trial.c.experiment_id == experiment.id
             num_reused = reuse.give_known(connection, theirs, now=now) if new else 0
+        if new:
+            with writing(self._engine) as connection:
+                note_growth(connection, len(trials))
         return Submission(experiment.id, new, num_reused)
 
     def reuse_known(self, *, limit: int = 100, sources: Collection[str] | None = None) -> int:

@@ -6,7 +6,7 @@ asking once.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +17,21 @@ from experiments.states import TrialState
 from orchestrator.store.tables import AT_ONCE
 from orchestrator.store.tables import experiment as experiment_table
 from orchestrator.store.tables import trial as trial_table
+
+_MANY_TRIALS: Final = 1000
+_TELLING_COLUMNS: Final = (
+    "id",
+    "experiment_id",
+    "number",
+    "variant",
+    "content_key",
+    "shared_key",
+    "pack_shape",
+    "state",
+    "is_paused",
+    "available_at",
+)
+"""What trials are looked for by; the others are wide, and slow to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,17 @@ def insert_experiment(
     ]
     connection.execute(insert(trial_table), rows)
     return True
+
+
+def note_growth(connection: Connection, num_trials: int) -> None:
+    """Have PostgreSQL see at once what a large submission has changed.
+
+    Until it has looked by itself, which takes it a minute, it expects a few trials, and sorts
+    all that wait for each claim. (SQLite keeps no statistics.)
+    """
+    if connection.dialect.name == "postgresql" and num_trials >= _MANY_TRIALS:
+        columns = ", ".join(_TELLING_COLUMNS)
+        connection.exec_driver_sql(f"ANALYZE {trial_table.name} ({columns})")
 
 
 def _experiment_row(experiment: Experiment) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Recording: what workers say of trials that go on, each thing once and under its fence."""
 
+import math
+
 from sqlalchemy import Engine, select
 
 from experiments.events import MetricPoint, PointsMeasured, TrialBegun, TrialNoted
@@ -58,6 +60,17 @@ def test_beginning_takes_out_what_was_measured_after_the_checkpoint(
     results.record([(second, begun), (second, again)])
     results.record([(second, begun), (second, again)])  # its first reply was lost
     assert curve(results) == [(10, 1.0), (20, 2.5)]
+
+
+def test_of_a_step_told_twice_in_one_breath_the_last_counts(queue: Queue, results: Results) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease
+    told = [(7, 1.0), *((step, math.inf) for step in range(8, 12_000)), (7, 2.0)]
+    points = tuple(MetricPoint("train/loss", 1, step, value, 1) for step, value in told)
+
+    results.record([(lease, PointsMeasured(ID, points))])
+
+    assert curve(results) == [(7, 2.0), *told[1:-1]]
 
 
 def test_beginning_anew_takes_out_all(queue: Queue, results: Results) -> None:

@@ -106,3 +106,13 @@ def test_variant_has_each_seed_once(queue: Queue) -> None:
 
     with pytest.raises(exc.IntegrityError):
         queue.submit(an_experiment(), [first, twin])
+
+
+def test_large_submission_is_known_to_the_planner_of_queries(queue: Queue, engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite keeps no statistics of a store")
+    queue.submit(an_experiment("exp7"), some_trials(1500, of="exp7"))
+
+    query = "SELECT count(*) FROM pg_stats WHERE tablename = 'trial' AND attname = 'state'"
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql(query).scalar_one() == 1
