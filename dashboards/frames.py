@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from experiments.hyperparameters import HYPERPARAMETERS
 from experiments.tasks import TASKS
-from orchestrator.store.rows import CurvePoint, TrialRow
+from orchestrator.store.rows import CurveColumns, TrialRow
 
 _TYPES: Final = {
     "trial": "string",
@@ -68,14 +69,19 @@ def metric_names(task: str) -> tuple[str, ...]:
     return tuple(f"{split}/{name}" for split, names in splits.items() for name in ("loss", *names))
 
 
-def curves_frame(points: Sequence[CurvePoint]) -> pd.DataFrame:
+def curves_frame(points: CurveColumns) -> pd.DataFrame:
     """Give one row a measured point.
 
     Columns: `trial` (id), `metric`, `epoch` and `step` (finished ones), `value`,
     `timestamp` (UTC).
     """
-    frame = pd.DataFrame.from_records(
-        points, columns=["trial", "metric", "epoch", "step", "value", "timestamp"]
+    return pd.DataFrame(
+        {
+            "trial": pd.Series(points.trial_id, dtype="str"),
+            "metric": pd.Series(points.metric, dtype="str"),
+            "epoch": np.asarray(points.epoch),
+            "step": np.asarray(points.step),
+            "value": np.asarray(points.value),
+            "timestamp": pd.to_datetime(np.asarray(points.timestamp_ms), unit="ms", utc=True),
+        }
     )
-    frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="ms", utc=True)
-    return frame

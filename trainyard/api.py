@@ -231,7 +231,7 @@ def curves(experiment: str) -> "pd.DataFrame":
 
     with Workplace() as workplace:
         found = workplace.results.resolve_experiment(experiment)
-        return curves_frame(workplace.results.curves(experiment_id=found.id))
+        return curves_frame(workplace.results.curve_columns(found.id))
 
 
 def leaderboard(experiment: str) -> "list[Standing]":

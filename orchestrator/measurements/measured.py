@@ -6,12 +6,23 @@ through the link to that one.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from sys import intern
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from experiments.states import TrialState
-from orchestrator.store.rows import CheckpointRow, Confusion, CurvePoint, RecordedFiles
+from orchestrator.store.rows import (
+    CheckpointRow,
+    Confusion,
+    CurveColumns,
+    CurvePoint,
+    RecordedFiles,
+)
 from orchestrator.store.tables import checkpoint, experiment, metric, trial
+
+_ROWS_AT_ONCE: Final = 10_000
 
 _trained = trial.alias("trained")
 _TRAINED_ID = func.coalesce(trial.c.reused_from, trial.c.id)
@@ -19,37 +30,47 @@ _TRAINED_ID = func.coalesce(trial.c.reused_from, trial.c.id)
 
 def curves(
     connection: Connection, of: ColumnElement[bool], *, metrics: Sequence[str] | None = None
-) -> list[CurvePoint]:
+) -> CurveColumns:
     """Give the points of the trials that match, by trial, metric and step."""
-    ids = select(trial.c.id).where(of, trial.c.reused_from.is_(None))
-    points = _points(connection, metric.c.trial_id.in_(ids), metrics)
-    takers: dict[str, list[str]] = {}
-    links = select(trial.c.reused_from, trial.c.id).where(of, trial.c.reused_from.is_not(None))
-    for source, taker in connection.execute(links):
-        takers.setdefault(source, []).append(taker)
-    if takers:
-        sources = select(trial.c.reused_from).where(of, trial.c.reused_from.is_not(None))
-        points += [
-            point._replace(trial_id=taker)
-            for point in _points(connection, metric.c.trial_id.in_(sources), metrics)
-            for taker in takers[point.trial_id]
-        ]
-        points.sort(key=lambda point: (point.trial_id, point.metric, point.step))
-    return points
+    links = connection.execute(select(trial.c.id, _TRAINED_ID).where(of)).all()
+    trained = metric.c.trial_id.in_(select(_TRAINED_ID).where(of))
+    found = _columns(connection, trained, metrics)
+    if all(trial_id == source for trial_id, source in links):
+        return found
+    places, end = dict[str, slice](), 0
+    for source, of_it in groupby(found.trial_id):
+        start, end = end, end + sum(1 for _ in of_it)
+        places[source] = slice(start, end)
+    shown = CurveColumns.empty()
+    for trial_id, source in sorted((row.id, row[1]) for row in links if row[1] in places):
+        place = places[source]
+        shown.trial_id.extend([trial_id] * (place.stop - place.start))
+        shown.metric.extend(found.metric[place])
+        shown.epoch.extend(found.epoch[place])
+        shown.step.extend(found.step[place])
+        shown.value.extend(found.value[place])
+        shown.timestamp_ms.extend(found.timestamp_ms[place])
+    return shown
 
 
-def _points(
+def _columns(
     connection: Connection, which: ColumnElement[bool], metrics: Sequence[str] | None
-) -> list[CurvePoint]:
-    columns = [metric.c[name] for name in CurvePoint._fields]
-    query = select(*columns).where(which)
+) -> CurveColumns:
+    query = select(*(metric.c[name] for name in CurvePoint._fields)).where(which)
     query = query.order_by(metric.c.trial_id, metric.c.metric, metric.c.step)
     if metrics is not None:
         query = query.where(metric.c.metric.in_(metrics))
-    return [
-        CurvePoint(trial_id, name, epoch, step, math.nan if value is None else value, ms)
-        for trial_id, name, epoch, step, value, ms in connection.execute(query)
-    ]
+    columns = CurveColumns.empty()
+    # In parts, which are gone before there are many objects for the garbage collector to visit.
+    for rows in connection.execute(query).partitions(_ROWS_AT_ONCE):
+        trial_ids, names, epochs, steps, values, times = zip(*rows, strict=True)
+        columns.trial_id.extend(map(intern, trial_ids))
+        columns.metric.extend(map(intern, names))
+        columns.epoch.extend(epochs)
+        columns.step.extend(steps)
+        columns.value.extend([math.nan if value is None else value for value in values])
+        columns.timestamp_ms.extend(times)
+    return columns
 
 
 def confusions(connection: Connection, of: ColumnElement[bool]) -> Mapping[str, Confusion]:

@@ -20,6 +20,7 @@ from orchestrator.store.rows import (
     AttemptRow,
     CheckpointRow,
     Confusion,
+    CurveColumns,
     CurvePoint,
     ExperimentRow,
     IncidentRow,
@@ -176,7 +177,15 @@ class Results:
             else trial.c.experiment_id == experiment_id
         )
         with reading(self._engine) as connection:
-            return measured.curves(connection, of_it, metrics=metrics)
+            return _points(measured.curves(connection, of_it, metrics=metrics))
+
+    def curve_columns(self, experiment_id: str) -> CurveColumns:
+        """Give the points of an experiment, in the same order, column by column.
+
+        For very many of them: a record each would take longer than all the rest.
+        """
+        with reading(self._engine) as connection:
+            return measured.curves(connection, trial.c.experiment_id == experiment_id)
 
     def digest(self, experiment_id: str) -> str:
         """Give one hash of all that an experiment has found (`digest.py`)."""
@@ -188,7 +197,7 @@ class Results:
                     trial_id: confusion.counts
                     for trial_id, confusion in measured.confusions(connection, of_it).items()
                 },
-                points=measured.curves(connection, of_it),
+                points=_points(measured.curves(connection, of_it)),
             )
 
     def incidents(
@@ -216,3 +225,7 @@ class Results:
         """Give who works on the store, and who died at it; who began first comes first."""
         with reading(self._engine) as connection:
             return lookup.orchestrators(connection, now=self._now())
+
+
+def _points(columns: CurveColumns) -> list[CurvePoint]:
+    return [CurvePoint(*point) for point in zip(*columns, strict=True)]

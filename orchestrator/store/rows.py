@@ -1,6 +1,7 @@
 """What the store's readers give: one frozen record a row, as the tables have them."""
 
 import math
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -114,6 +115,25 @@ class CurvePoint(NamedTuple):
     step: int
     value: float
     timestamp_ms: int
+
+
+class CurveColumns(NamedTuple):
+    """Measured numbers by column, as a frame takes them; the items of one place are a point.
+
+    The fields are those of `CurvePoint`; integers of 64 bits ("q"), values as doubles ("d").
+    """
+
+    trial_id: list[str]
+    metric: list[str]
+    epoch: "array[int]"
+    step: "array[int]"
+    value: "array[float]"
+    timestamp_ms: "array[int]"
+
+    @classmethod
+    def empty(cls) -> "CurveColumns":
+        """Give columns to which points are added."""
+        return cls([], [], array("q"), array("q"), array("d"), array("q"))
 
 
 @dataclass(frozen=True, slots=True)

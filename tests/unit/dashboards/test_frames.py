@@ -10,6 +10,7 @@ from experiments.tasks import TASKS
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store
+from orchestrator.store.rows import CurveColumns
 from tests.samples import an_experiment, claim_one, points_of, some_trials, success_of
 
 
@@ -23,7 +24,7 @@ def test_frames_are_the_store_with_a_column_for_each_thing(tmp_path: Path) -> No
     results.record([(lease, points_of(lease.trial_id, 0.5, float("nan")))])
     queue.succeed(lease, success_of(lease.trial_id, 0.75), machine="box/1cpu")
     trials = trials_frame(results.trials("exp1"), task="classification")
-    curves = curves_frame(results.curves(experiment_id="exp1"))
+    curves = curves_frame(results.curve_columns("exp1"))
     engine.dispose()
 
     assert list(trials.columns) == [
@@ -76,5 +77,5 @@ def test_documentation_names_the_metrics_of_each_task(repository: Path, task: st
 
 
 def test_frame_of_no_points_has_its_columns() -> None:
-    assert list(curves_frame([]).columns)[:2] == ["trial", "metric"]
-    assert len(curves_frame([])) == 0
+    assert list(curves_frame(CurveColumns.empty()).columns)[:2] == ["trial", "metric"]
+    assert len(curves_frame(CurveColumns.empty())) == 0
