@@ -116,7 +116,7 @@ def start_seconds(spec: Path, home: Path) -> tuple[float, float]:
     timed([COMMAND, "run", str(spec)], {"TRAINYARD_HOME": str(home)})
     until_told(home)
     with sqlite3.connect(home / "trainyard.db") as store:
-        (claimed,) = store.execute("SELECT min(started_at) FROM attempt").fetchone()
+        (claimed,) = store.execute("SELECT min(started_at) FROM trial").fetchone()
         (step,) = store.execute(
             "SELECT min(timestamp_ms) FROM metric WHERE metric = 'train/batch_loss'"
         ).fetchone()

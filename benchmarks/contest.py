@@ -158,13 +158,14 @@ def run_ours(workload: Workload, home: Path, *, data_root: Path) -> Run:
     until_told(home)
     with sqlite3.connect(home / "trainyard.db") as store:
         spans = store.execute("SELECT worker, started_at, ended_at FROM attempt").fetchall()
+        (claimed,) = store.execute("SELECT min(started_at) FROM trial").fetchone()
         texts = store.execute("SELECT metrics FROM trial WHERE state = 'succeeded'").fetchall()
     store.close()
     assert len(texts) == workload.num_trials, f"only {len(texts)} trials succeeded"
     accuracies = [json.loads(text)["test/accuracy"] for (text,) in texts]
     return Run(
         whole_seconds=seconds,
-        work_seconds=max(end for *_, end in spans) - min(start for _, start, _ in spans),
+        work_seconds=max(end for *_, end in spans) - claimed,
         num_trials=len(texts),
         test_accuracy=fmean(accuracies),
         middle_accuracy=median(accuracies),
@@ -175,8 +176,8 @@ def run_ours(workload: Workload, home: Path, *, data_root: Path) -> Run:
 def idle_share(spans: Sequence[tuple[str, float, float]]) -> float:
     """Give the share of the work's time in which a worker had no trial, over all workers.
 
-    `spans` are the attempts: worker, start and end. Those of one worker may overlap. Each
-    worker's time runs from the first start of any to the last end of any.
+    `spans` are the attempts: worker, start of the training and end. Those of one worker may
+    overlap. Each worker's time runs from the first start of any to the last end of any.
     """
     first, last = min(start for _, start, _ in spans), max(end for *_, end in spans)
     idle = 0.0

@@ -132,7 +132,8 @@ def reporting_rate(workload: Workload, home: Path) -> float:
     engine.dispose()
     with sqlite3.connect(home / "trainyard.db") as store:
         first, last, num = store.execute(
-            "SELECT min(started_at), max(ended_at), count(*) FROM attempt WHERE state = 'succeeded'"
+            "SELECT min(started_at), max(finished_at), count(*) FROM trial "
+            "WHERE state = 'succeeded'"
         ).fetchone()
     store.close()
     assert num == workload.num_trials, f"{num} trials succeeded of {workload.num_trials}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, Table, bindparam, case, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from experiments.events import CheckpointSaved, PointsMeasured, Said, TrialBegun, TrialNoted
@@ -26,7 +26,7 @@ def write(connection: Connection, said: Sequence[tuple[Lease, Said]], *, now: fl
     What it replaces goes: points after the step from which a newer attempt goes on, and all
     but the newest two checkpoints of each kind.
     """
-    _begin(connection, said)
+    _begin(connection, said, now=now)
     _upsert(connection, metric, list(_metric_rows(said)))
     saved = list(_checkpoint_rows(said, now=now))
     _upsert(connection, checkpoint, saved)
@@ -36,7 +36,8 @@ def write(connection: Connection, said: Sequence[tuple[Lease, Said]], *, now: fl
         _note(connection, lease, event, now=now)
 
 
-def _begin(connection: Connection, said: Iterable[tuple[Lease, Said]]) -> None:
+def _begin(connection: Connection, said: Iterable[tuple[Lease, Said]], *, now: float) -> None:
+    """Write where attempts began; and that they began now, who may have waited in their workers."""
     begun = [
         {"of_trial": lease.trial_id, "under": lease.fence, "epoch": event.epoch, "step": event.step}
         for lease, event in said
@@ -47,7 +48,9 @@ def _begin(connection: Connection, said: Iterable[tuple[Lease, Said]]) -> None:
     its_row = (attempt.c.trial_id == bindparam("of_trial")) & (
         attempt.c.fence == bindparam("under")
     )
-    connection.execute(update(attempt).where(its_row).values(begun_epoch=bindparam("epoch")), begun)
+    began_at = case((attempt.c.begun_epoch.is_(None), now), else_=attempt.c.started_at)
+    values = {"begun_epoch": bindparam("epoch"), "started_at": began_at}
+    connection.execute(update(attempt).where(its_row).values(values), begun)
     outdated = (
         (metric.c.trial_id == bindparam("of_trial"))
         & (metric.c.step > bindparam("step"))

@@ -35,7 +35,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class PackDone:
-    """A worker has nothing left to do; every trial of its pack has been reported on."""
+    """A worker is done with the first of its packs; every trial of it has been reported on."""
 
     worker: str
 
@@ -92,7 +92,10 @@ class Pool(Protocol):
         """Send an idle worker home and free its resources."""
 
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
-        """Hand a pack to an idle worker; returns at once."""
+        """Hand a pack to a worker, which trains it after those that it has; returns at once.
+
+        Packs come to their `PackDone` in the order in which they were handed over.
+        """
 
     def renewed(self, workers: Collection[str]) -> None:
         """Tell workers that their leases were prolonged just now.
@@ -104,7 +107,10 @@ class Pool(Protocol):
         """End a worker at once, even one that is frozen; nothing it says later is heard."""
 
     def stop(self, worker: str, trial_ids: Collection[str]) -> None:
-        """Ask a worker to end these trials; each answers with an event as usual."""
+        """Ask a worker to end these trials; each answers with an event as usual.
+
+        At once where it has not begun.
+        """
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         """Give what came in, waiting up to the timeout for the first message.

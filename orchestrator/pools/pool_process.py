@@ -137,7 +137,7 @@ class PoolProcess:
             self._ask("kill", worker)
 
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
-        """Hand a pack to an idle worker; nothing is to be said of one that is gone."""
+        """Hand a pack to a worker; nothing is to be said of one that is gone."""
         if worker in self._hired:
             self._ask("start", worker, tuple(pack))
 

@@ -36,8 +36,9 @@ _OBJECT_STORE_BYTES: Final = 100 * 2**20
 _ACTOR: Final = {
     "max_restarts": 0,
     "max_task_retries": 0,
-    # Threads: one trains, one waits for news to give, one takes requests to stop.
-    "concurrency_groups": {"work": 1, "talk": 2},
+    # Threads: one trains, one takes packs in their order, one waits for news to give, one takes
+    # requests to stop.
+    "concurrency_groups": {"work": 1, "hand": 1, "talk": 2},
 }
 
 _VITAL: Final = frozenset({"gcs_server", "raylet"})
@@ -136,12 +137,13 @@ class RayPool:
     def hire(self, name: str, resources: Resources) -> None:
         """Start a worker; `WorkerReady` follows."""
         options: Any = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, **_ACTOR}
-        handle = ray.remote(**options)(PackWorker).remote(
+        handle: Any = ray.remote(**options)(PackWorker).remote(
             name,
             resources=resources,
             data_root=self._data_root,
             lease_seconds=self._lease_seconds,
         )
+        handle.work.options(concurrency_group="work").remote()
         whereabouts = _talk(handle.whereabouts).future()
         self._workers[name] = _Worker(handle, self._listen(name, handle), whereabouts)
 
@@ -156,10 +158,10 @@ class RayPool:
             self._end(self._workers.pop(worker))
 
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
-        """Hand a pack to an idle worker; nothing is to be said of one that is gone."""
+        """Hand a pack to a worker; nothing is to be said of one that is gone."""
         if worker in self._workers:
-            run = self._workers[worker].handle.run
-            run.options(concurrency_group="work").remote(tuple(pack))
+            receive = self._workers[worker].handle.receive
+            receive.options(concurrency_group="hand").remote(tuple(pack))
 
     def stop(self, worker: str, trial_ids: Collection[str]) -> None:
         """Ask a worker to end these trials; each answers with an event unless the worker died."""

@@ -1,5 +1,7 @@
 """What runs inside a worker process: packs on one thread, its news given out on another.
 
+A pack that comes while another is trained waits in a `Line`, so that the worker goes on at once.
+
 Knows nothing of Ray: `ray_pool.py` makes an actor of `PackWorker`. The engine is imported
 where it is used, because the driver imports this module too and must stay without torch.
 """
@@ -10,12 +12,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition
-from typing import Final
+from typing import Final, NoReturn
 
-from experiments.events import Ending, Event, Failure, TrialFailed
+from experiments.events import Ending, Event, Failure, TrialFailed, TrialStopped
 from experiments.records import Assignment, Resources
 from orchestrator.instance import own_process
 from orchestrator.machine import fingerprint
+from orchestrator.pools.line import Line
 from orchestrator.pools.pool import (
     HEARTBEAT_SECONDS,
     Heartbeat,
@@ -52,7 +55,7 @@ class Whereabouts:
 class PackWorker:
     """Trains the packs it is given, one at a time, and keeps what they report until asked.
 
-    `run` is called on one thread, all else on others.
+    `work` is called on one thread, `receive` on another, all else on further ones.
     """
 
     def __init__(
@@ -74,29 +77,45 @@ class PackWorker:
 
         self._device = prepare_device(num_cpus=resources.cpus, num_gpus=resources.gpus)
         self._data_root = data_root
+        self._line = Line()
         self._news = News(name, patience_seconds=_SHARE_OF_LEASE * lease_seconds)
         self._whereabouts = Whereabouts(socket.gethostname(), own_process())
         machine = fingerprint(cpus=resources.cpus, gpus=resources.gpus)
         self._news.add(WorkerReady(name, machine, engine_text(self._device)))
 
-    def run(self, pack: Sequence[Assignment]) -> None:
-        """Train a pack to its end; never raises: what goes wrong is a trial's failure."""
+    def receive(self, pack: Sequence[Assignment]) -> None:
+        """Take a pack, to be trained after those that came before."""
+        self._news.receive(pack)
+        self._line.add(pack)
+
+    def work(self) -> NoReturn:
+        """Train one pack after the other, for as long as the process lives."""
+        while True:
+            self.train_next()
+
+    def train_next(self) -> None:
+        """Wait for a pack and train it to its end.
+
+        Never raises: what goes wrong is a trial's failure.
+        """
         from workers.failures import failure_of
         from workers.staging import stage
         from workers.training import run_pack
 
+        pack = self._line.take()
         self._news.begin(pack)
         try:
-            data = stage(pack[0].config.data, root=self._data_root)
-            self._news.training_begins()
-            run_pack(
-                pack,
-                data,
-                self._news,
-                device=self._device,
-                strategy=pack[0].strategy,
-                calibration=pack[0].calibration,
-            )
+            if pack:  # else all of it was to stop before it began
+                data = stage(pack[0].config.data, root=self._data_root)
+                self._news.training_begins()
+                run_pack(
+                    pack,
+                    data,
+                    self._news,
+                    device=self._device,
+                    strategy=pack[0].strategy,
+                    calibration=pack[0].calibration,
+                )
         except BaseException as error:  # also SystemExit: a worker that ends tells nobody why
             self._news.fail_the_rest(failure_of(error))
         self._news.end()
@@ -110,11 +129,13 @@ class PackWorker:
         return self._news.take()
 
     def renewed(self) -> None:
-        """Note that the leases of all trials of the pack were prolonged just now."""
+        """Note that the leases of all its trials were prolonged just now."""
         self._news.renewed()
 
     def stop(self, trial_ids: Collection[str]) -> None:
-        """Have these trials end before their next step; unknown ones are ignored."""
+        """Have these trials end before their next step, or not begin; unknown ones are ignored."""
+        for trial_id in self._line.leave(trial_ids):
+            self._news.report(TrialStopped(trial_id))
         self._news.request_stop(trial_ids)
 
 
@@ -139,19 +160,25 @@ class News:
         self._messages: list[Message] = []
         self._urgent = False
         self._fences: dict[str, int] = {}
+        self._begun: set[str] = set()
         self._stopping: frozenset[str] = frozenset()
         self._renewed_at = clock()
         self._beat_at = clock()
         self._progress = 0
         self._is_preparing = False
 
-    def begin(self, pack: Sequence[Assignment]) -> None:
-        """Take over a pack, whose leases are new; its data is to be prepared first."""
+    def receive(self, pack: Sequence[Assignment]) -> None:
+        """Note the fences of a pack that came, whose leases are new."""
         with self._changed:
-            self._fences = {each.trial_id: each.fence for each in pack}
-            self._stopping = frozenset()
-            self._renewed_at = self._clock()
-            self._is_preparing = True
+            if not self._fences:  # the leases of those that are there may be older
+                self._renewed_at = self._clock()
+            self._fences |= {each.trial_id: each.fence for each in pack}
+            self._stopping -= {each.trial_id for each in pack}
+
+    def begin(self, pack: Sequence[Assignment]) -> None:
+        """Note that a pack's turn has come; its data is to be prepared first."""
+        self._begun = {each.trial_id for each in pack}
+        self._is_preparing = True
 
     def training_begins(self) -> None:
         """Note that the data is there: from now on, progress can be told."""
@@ -183,8 +210,8 @@ class News:
             self._stopping |= frozenset(trial_ids) & self._fences.keys()
 
     def fail_the_rest(self, failure: Failure) -> None:
-        """Report the same failure of each trial that has not ended."""
-        for trial_id in tuple(self._fences):
+        """Report the same failure of each trial that has begun and not ended."""
+        for trial_id in sorted(self._begun & self._fences.keys()):
             self.report(TrialFailed(trial_id, failure))
 
     def end(self) -> None:

@@ -52,6 +52,7 @@ SHARED_KEY_INDEX: Final = "uq_trial_shared_key_leased"
 _BY_NUMBER: Final = f"INDEXED BY {QUEUED_INDEX}"
 _BY_SHAPE: Final = f"INDEXED BY {QUEUED_SHAPE_INDEX}"
 
+_CLAIMED: Final = ("id", "fence", "number", "variant", "config", "pack_shape")
 _NUM_LEASED = (
     select(func.count())
     .select_from(trial)
@@ -71,8 +72,10 @@ _TWIN_IS_LEASED = is_found(
 class Claim:
     """A trial that is ours for now, and all that a worker needs to train it.
 
-    `pack_shape` is None for a trial that goes alone. With a `calibration` the worker is to find
-    out first which strategy is the fastest; `strategy` is for the case that this cannot pay.
+    With a `calibration` the worker is to find out first which strategy is the fastest; `strategy`
+    is for the case that this cannot pay. `pack_shape` is what the trial has in common with those
+    that it can be trained with; None where it has none. One that `goes_alone` is to share its
+    worker with no other (`retry.must_go_alone`).
     """
 
     lease: Lease
@@ -87,6 +90,7 @@ class Claim:
     strategy: Strategy
     pack_shape: str | None = None
     calibration: Calibration | None = None
+    goes_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,7 @@ def lease_next(
     waits: bool,
     site: Site | None,
     considered: Collection[str],
+    ahead: bool,
 ) -> tuple[Claim, ...]:
     """Lease an experiment's next trial, with further ones that can be trained in one pack with it.
 
@@ -184,14 +189,15 @@ def lease_next(
     are just taking the last ones, where the experiment was paused just now, and where another
     has locked it unless this `waits` for that. They are trained as was measured for their shape
     at the worker's `site`; where nothing was, the worker is to measure, unless that cannot pay or
-    the shape is among those `considered` before.
+    the shape is among those `considered` before. If they are taken `ahead`, behind others that a
+    worker is busy with, only such as were never tried before.
     """
     assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
     if not _hold_unpaused(connection, candidate.id, waits=waits):
         return ()
     waiting = _waiting(candidate, now=now).with_hint(trial, _BY_NUMBER, "sqlite")
     first = connection.execute(waiting.limit(1)).first()
-    if first is None:
+    if first is None or (ahead and not _may_go_ahead(first, candidate)):
         return ()
     shape, calibration = first.pack_shape, None
     way = Way(candidate.resources.gpus)
@@ -200,7 +206,7 @@ def lease_next(
         if shape not in considered and not must_go_alone(first.spent, candidate.execution):
             num_trials = _count_of_shape(connection, shape, candidate, now=now)
             calibration = way.calibration(first, num_trials=num_trials)
-    picked = _with_others(connection, first, candidate, way, limit=limit, now=now)
+    picked = _with_others(connection, first, candidate, way, limit=limit, now=now, ahead=ahead)
     rows = connection.execute(
         update(trial)
         .where(trial.c.id.in_([row.id for row in picked]))
@@ -212,12 +218,7 @@ def lease_next(
             lease_expires_at=now + lease_seconds,
             started_at=func.coalesce(trial.c.started_at, now),
         )
-        .returning(
-            *(
-                trial.c[name]
-                for name in ("id", "fence", "number", "variant", "config", "pack_shape")
-            )
-        )
+        .returning(*(trial.c[name] for name in _CLAIMED))
     ).all()
     opened = {
         "state": AttemptState.RUNNING,
@@ -230,13 +231,18 @@ def lease_next(
     )
     rows = sorted(rows, key=lambda row: int(row.number))
     return _read_claims(
-        connection, rows, candidate, strategy=way.strategy(first), calibration=calibration
+        connection,
+        rows,
+        candidate,
+        strategy=way.strategy(first),
+        calibration=calibration,
+        goes_alone=must_go_alone(first.spent, candidate.execution),
     )
 
 
 def _waiting(candidate: Candidate, *, now: float) -> Select[Any]:
     """Select, and lock, the trials of an experiment that may be claimed, in their order."""
-    names = ("id", "number", "shared_key", "pack_shape", "work", "spent")
+    names = ("id", "number", "shared_key", "pack_shape", "work", "spent", "fence")
     return (
         select(*(trial.c[name] for name in names))
         .where(trial.c.experiment_id == candidate.id, *_may_be_claimed(now))
@@ -253,6 +259,7 @@ def _with_others(
     *,
     limit: int,
     now: float,
+    ahead: bool,
 ) -> Sequence[Row[Any]]:
     """Choose, and lock, those that go with the trial that is next in one pack."""
     strategy = way.strategy(first)
@@ -265,12 +272,23 @@ def _with_others(
     further = [
         row
         for row in connection.execute(of_its_shape)
-        if way.strategy(row) == strategy and not must_go_alone(row.spent, candidate.execution)
+        if way.strategy(row) == strategy
+        and not must_go_alone(row.spent, candidate.execution)
+        and (not ahead or _may_go_ahead(row, candidate))
     ]
     first_of_its_key: dict[str, Row[Any]] = {}
     for row in (first, *further):
         first_of_its_key.setdefault(row.shared_key or row.id, row)
     return [*first_of_its_key.values()]
+
+
+def _may_go_ahead(row: Row[Any], candidate: Candidate) -> bool:
+    """Say whether a trial may wait behind others in a worker.
+
+    One that was tried before may not: should it end its worker at its very start, the trial
+    before it, whose last word was not heard yet, would be blamed, and each time another.
+    """
+    return row.fence == 0 and not must_go_alone(row.spent, candidate.execution)
 
 
 def _count_of_shape(
@@ -311,6 +329,7 @@ def _read_claims(
     *,
     strategy: Strategy,
     calibration: Calibration | None,
+    goes_alone: bool,
 ) -> tuple[Claim, ...]:
     """Turn leased rows into what a worker needs."""
     points = resume_points(connection, [row.id for row in rows if row.fence > 1])
@@ -328,6 +347,7 @@ def _read_claims(
             strategy=strategy,
             pack_shape=row.pack_shape,
             calibration=calibration,
+            goes_alone=goes_alone,
         )
         for row in rows
     )

@@ -164,6 +164,7 @@ class Queue:
         lease_seconds: float,
         resources: Resources,
         site: Site | None = None,
+        ahead: bool = False,
     ) -> tuple[Claim, ...]:
         """Lease trials to a worker of that size: the next in line, and those of one pack with it.
 
@@ -177,10 +178,15 @@ class Queue:
         First by priority; within one, experiments take turns (`claiming.Candidate.turn`).
         Trials that wait after a failure, are paused, or will have their result from another
         trial are passed over. None where another orchestrator was faster.
+
+        What a worker takes `ahead` waits there until it has done what it is busy with: none if
+        the next in line was tried before, which is for a worker that is free.
         """
         try:
             with writing(self._engine) as connection:
-                claims = self._claim(connection, worker, limit, lease_seconds, resources, site)
+                claims = self._claim(
+                    connection, worker, limit, lease_seconds, resources, site, ahead
+                )
         except exc.IntegrityError as error:
             if claiming.SHARED_KEY_INDEX not in str(error.orig):
                 raise
@@ -201,11 +207,13 @@ class Queue:
         lease_seconds: float,
         resources: Resources,
         site: Site | None,
+        ahead: bool,
     ) -> tuple[Claim, ...]:
         now = self._read_clock(connection)
         candidates = claiming.in_line(connection, resources=resources, now=now)
         in_turn = sorted(candidates, key=lambda each: each.turn(self._served))
-        for place, candidate in enumerate(in_turn):
+        # Ahead, nobody's turn is passed over: a free worker will find what is next.
+        for place, candidate in enumerate(in_turn[:1] if ahead else in_turn):
             claims = claiming.lease_next(
                 connection,
                 candidate,
@@ -219,6 +227,7 @@ class Queue:
                 waits=place == 0,
                 site=site,
                 considered=self._considered.get((candidate.id, site), ()) if site else (),
+                ahead=ahead,
             )
             if claims:
                 return claims

@@ -68,6 +68,9 @@ class Listener:
         """End workers that do not get on, bench those on which trials only fail, and tell of it."""
         now = self._clock()
         for name, seat in tuple(self._staff.seats.items()):
+            if seat.is_silent(now):
+                # Should it wake, it hears of that before it begins them.
+                self._staff.recall(name, self._give_back(seat, f"{name} fell silent before it"))
             if seat.is_stalled(now):
                 self._end_stalled(name, seat, now - seat.progressed_at)
             elif seat.hangs_at_start(now):
@@ -77,6 +80,7 @@ class Listener:
             elif not seat.leases and seat.machine and now - seat.heard_at >= frozen_after_seconds:
                 self._staff.end(name)  # frozen, and no lease that would tell of it
         for name, seat in self._staff.bench_suspects():
+            self._staff.recall(name, [lease.trial_id for lease in seat.not_begun])
             self._note(
                 IncidentKind.WORKER_BENCHED,
                 f"{name} ({seat.machine}): {len(seat.streak.trial_ids)} trials in a row failed "
@@ -94,7 +98,7 @@ class Listener:
         """End a worker that fell silent, and take what it had under way for lost."""
         reason = f"{name} was not heard of any more and was ended"
         _log.warning("%s", reason)
-        self._lose(self._staff.end(name), reason)
+        self._lose_seat(self._staff.end(name), reason)
 
     def _hear_worker(self, seat: Seat, message: Message) -> None:
         seat.heard_at = self._clock()
@@ -107,17 +111,19 @@ class Listener:
                 self._take_down(seat, Lease(event.trial_id, fence), event)
             case PackDone(worker):
                 # It has nothing more to say of what it left unreported.
-                self._lose(seat, f"{worker} ended its pack without a word of this trial")
-                seat.busy = False
+                left = seat.finish(now=seat.heard_at)
+                self._lose(left, f"{worker} ended its pack without a word of this trial")
             case WorkerLost(worker, reason, out_of_memory):
                 _log.warning("%s is gone: %s", worker, printable(reason))
-                self._lose(self._staff.bury(worker, reason), reason, out_of_memory=out_of_memory)
+                self._lose_seat(
+                    self._staff.bury(worker, reason), reason, out_of_memory=out_of_memory
+                )
 
     def _take_down(self, seat: Seat, lease: Lease, event: Event) -> None:
         """Keep what a trial said, to be written this turn or when the store is back."""
         match event:
             case TrialSucceeded():
-                seat.count_success(now=self._clock())
+                seat.count_success(event.trial_id, now=self._clock())
                 self._journal.succeed(Success(lease, event, seat.machine))
             case TrialFailed():
                 seat.count_failure(event.trial_id, event.failure, now=self._clock())
@@ -141,12 +147,24 @@ class Listener:
         seat.note_place(said)
         self._journal.say(lease, said)
 
-    def _lose(self, seat: Seat, reason: str, *, out_of_memory: bool = False) -> None:
-        """Take all that a worker had under way for lost."""
-        for lease in seat.leases.values():
+    def _lose_seat(self, seat: Seat, reason: str, *, out_of_memory: bool = False) -> None:
+        """Take all that a worker had under way for lost, and give back what waited in it."""
+        self._give_back(seat, f"{reason}; it had not begun")
+        self._lose(seat.leases.values(), reason, out_of_memory=out_of_memory)
+        seat.leases.clear()
+
+    def _lose(self, leases: Iterable[Lease], reason: str, *, out_of_memory: bool = False) -> None:
+        for lease in leases:
             lose = partial(self._queue.lose, lease, reason, out_of_memory=out_of_memory)
             self._journal.add(lose)
-        seat.leases.clear()
+
+    def _give_back(self, seat: Seat, reason: str) -> list[str]:
+        """Give back what waits in a worker, which is no failure of any trial's; name the trials."""
+        waiting = seat.not_begun
+        for lease in waiting:
+            del seat.leases[lease.trial_id]
+            self._journal.add(partial(self._queue.abandon, lease, reason))
+        return [lease.trial_id for lease in waiting]
 
     def _lose_all(self, reason: str) -> None:
         """Give back all that was under way in a cluster that died: no trial's fault."""
@@ -162,15 +180,16 @@ class Listener:
     def _end_stalled(self, name: str, seat: Seat, seconds: float) -> None:
         message = f"no progress for {seconds:.0f} s after {seat.reached}"
         failure = Failure(FailureKind.STALLED, "Stalled", message)
+        self._give_back(seat, f"{name} was ended, as another trial of its made no progress")
         for trial_id, lease in seat.leases.items():
             seat.count_failure(trial_id, failure, now=self._clock())
             told = (
                 f"{message}, although {name} was there; the worker was ended. Where single steps "
                 "take that long, raise `execution.stall_timeout`"
             )
-            self._journal.add(
-                partial(self._fail_stalled, lease, failure, told, experiment_id=seat.experiment_id)
-            )
+            pack = seat.pack_with(trial_id)
+            about = {"experiment_id": None if pack is None else pack.experiment_id}
+            self._journal.add(partial(self._fail_stalled, lease, failure, told, **about))
         self._staff.end(name, streak_lives_on=True)
 
     def _fail_stalled(

@@ -14,21 +14,19 @@ orchestrator has had the time to renew its own.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import sleep
 from typing import Final
 
 from experiments.errors import StoreError, StoreUnavailableError
-from experiments.planning.packing import MOST_MEMBERS
-from experiments.records import Assignment, Resources
 from experiments.states import IncidentKind
 from orchestrator.measurements.results import Results
 from orchestrator.pools.pool import Pool
-from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.outcomes import Success
 from orchestrator.queueing.queue import Queue
+from orchestrator.scheduling.handing import Hands
 from orchestrator.scheduling.journal import LONGEST_RETRY_SECONDS, Journal, Outage
 from orchestrator.scheduling.listener import Listener
 from orchestrator.scheduling.seats import SILENT_SECONDS, Seat
@@ -113,6 +111,7 @@ class Scheduler:
         self._staff = Staff(pool, clock=clock, max_workers=max_workers)
         self._journal = Journal(results, self._succeed)
         self._outage = Outage(clock)
+        self._hands = Hands(queue=queue, pool=pool, staff=self._staff, settings=settings)
         self._listener = Listener(
             queue=queue,
             staff=self._staff,
@@ -152,7 +151,8 @@ class Scheduler:
             self._keep_leases()
             if self._outage.is_on:
                 self._make_up()
-            self._assign(self._queue.demand(count_to=self._staff.most_that_matter))
+            waiting = self._queue.demand(count_to=self._staff.most_that_matter)
+            self._hands.assign(waiting, now=self._clock())
             # When it began: a statement that hung at its end is seen in the next turn.
             self._store_used_at = began_at
 
@@ -298,55 +298,3 @@ class Scheduler:
             if is_recorded:
                 self._tidy(success.lease.trial_id)
                 self._succeeded.add(success.lease.trial_id)
-
-    # --- hand out
-
-    def _assign(self, waiting: Mapping[Resources, int]) -> None:
-        """Give what waits to workers of its size, first in line first.
-
-        A size that the rest of the pool keeps from getting one more worker holds back all
-        that come after it, so that the room it needs falls free instead of being taken. Only
-        workers that have just been hired go on until their start has paid.
-        """
-        left, is_held_back = dict(waiting), False
-        for resources in waiting:
-            was_held_back = is_held_back
-            if not is_held_back:  # before the work is shared out, since those hired get theirs
-                is_held_back = self._staff.hire(resources, waiting=left)
-            left[resources] -= self._hand_out(resources, left[resources], only_new=was_held_back)
-
-    def _hand_out(self, resources: Resources, num_waiting: int, *, only_new: bool) -> int:
-        """Start packs on idle workers of a size; give how many trials were handed out."""
-        handed_out = 0
-        share = self._staff.share(resources, num_waiting=num_waiting)
-        for name in self._staff.ready(resources, only_new=only_new):
-            if handed_out >= num_waiting:
-                break
-            claims = self._queue.claim(
-                worker=name,
-                limit=min(share, MOST_MEMBERS),
-                lease_seconds=self._settings.lease_seconds,
-                resources=resources,
-                site=self._staff.seats[name].site,
-            )
-            if not claims:  # what waits is not due yet, or another orchestrator was faster
-                break
-            self._staff.seats[name].begin(claims, now=self._clock())
-            self._pool.start(name, [self._assignment(claim) for claim in claims])
-            handed_out += len(claims)
-        return handed_out
-
-    def _assignment(self, claim: Claim) -> Assignment:
-        trial_id, fence = claim.lease.trial_id, claim.lease.fence
-        folder = self._settings.checkpoint_folder(trial_id, fence=fence)
-        return Assignment(
-            trial_id=trial_id,
-            fence=fence,
-            config=claim.config,
-            checkpoints=claim.checkpoints,
-            checkpoint_folder=str(folder),
-            resume_from=claim.resume_from,
-            timeout_seconds=claim.timeout_seconds,
-            strategy=claim.strategy,
-            calibration=claim.calibration,
-        )

@@ -97,13 +97,40 @@ class Staff:
         Each gets no more than an equal part of what is left to do, which the others have under
         way included: else one would idle while another sat on a long pack.
         """
-        seats = [
+        seats = self._of_size(resources)
+        left = num_waiting + sum(seat.num_left for seat in seats)
+        return fair_share(left, num_workers=len(seats))
+
+    def nearly_done(self, resources: Resources, *, within_seconds: float) -> Iterator[str]:
+        """Name the busy workers of a size that need more to do within so many seconds."""
+        now = self._clock()
+        for name, seat in tuple(self.seats.items()):
+            if seat.resources == resources and seat.is_nearly_done(
+                now, within_seconds=within_seconds
+            ):
+                yield name
+
+    def share_ahead(self, worker: str, *, num_waiting: int) -> int:
+        """Give the most trials that a busy worker may take, to begin them later.
+
+        With what it has no more than an equal part of what is left to do; and what the workers
+        that are free, or coming up, can begin is theirs.
+        """
+        seat = self.seats[worker]
+        seats = self._of_size(seat.resources)
+        left = num_waiting + sum(each.num_left for each in seats)
+        part = left / len(seats)
+        num_free = sum(not each.busy for each in seats)
+        not_theirs = num_waiting - num_free * fair_share(left, num_workers=len(seats))
+        return max(0, min(int(part - seat.num_left), not_theirs))
+
+    def _of_size(self, resources: Resources) -> list[Seat]:
+        """Give the seats of a size that are given trials."""
+        return [
             seat
             for seat in self.seats.values()
             if seat.resources == resources and seat.benched_at is None
         ]
-        left = num_waiting + sum(seat.num_left for seat in seats)
-        return fair_share(left, num_workers=len(seats))
 
     def arrived(self, worker: str, machine: str, engine: str) -> None:
         """Note that a hired worker is up."""
@@ -166,6 +193,11 @@ class Staff:
                 f"the workers' cluster died {self._of_pools.number} times and no trial got "
                 f"further in between: {self._last_reason}"
             )
+
+    def recall(self, worker: str, trial_ids: Collection[str]) -> None:
+        """Have a worker begin none of these trials."""
+        if trial_ids:
+            self._pool.stop(worker, trial_ids)
 
     def bench_suspects(self) -> list[tuple[str, Seat]]:
         """Give no more packs to workers where trial after trial failed; name them.

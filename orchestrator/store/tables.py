@@ -191,6 +191,7 @@ attempt = Table(
     Column("orchestrator", Text, nullable=False),
     # Of the checkpoint that it went on from; 0 for a start, NULL until it has begun.
     Column("begun_epoch", Integer),
+    # When it was claimed until it has begun, which one that waits in its worker does later.
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("failure", _Json),

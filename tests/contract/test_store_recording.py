@@ -47,6 +47,19 @@ def test_attempt_remembers_the_epoch_that_it_goes_on_from(queue: Queue, results:
     assert [row.begun_epoch for row in results.attempts(ID)] == [None, 4]
 
 
+def test_attempt_counts_from_its_beginning_not_from_its_claim(
+    queue: Queue, results: Results, clock: SettableClock
+) -> None:
+    submit(queue, 1)
+    lease = claim_one(queue).lease  # it waits in its worker
+    began_at = clock.seconds + 5
+    for now in (began_at, began_at + 7):  # the first reply was lost
+        clock.seconds = now
+        results.record([(lease, TrialBegun(ID, epoch=0, step=0))])
+
+    assert [row.started_at for row in results.attempts(ID)] == [began_at]
+
+
 def test_beginning_takes_out_what_was_measured_after_the_checkpoint(
     queue: Queue, results: Results
 ) -> None:

@@ -5,10 +5,11 @@ written that down and asks for more: so what is written in which order is always
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from experiments.events import Event, TrialFailed
+from experiments.events import Event, TrialFailed, TrialStopped
 from experiments.records import Assignment, Resources
 from orchestrator.pools.pool import Message, PackDone, Reported, WorkerReady
 from workers.failures import failure_of
@@ -27,6 +28,7 @@ class StepwisePool:
         self._is_hired = False
         self._inbox: list[Message] = []
         self._step: _Step | None = None
+        self._ahead: deque[Sequence[Assignment]] = deque()
 
     def room_for(self, resources: Resources) -> bool:
         return not self._is_hired and resources.gpus == 0
@@ -41,8 +43,14 @@ class StepwisePool:
         return self._name
 
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
+        assert worker == self._name
+        self._ahead.append(pack)
+        if self._step is None:
+            self._begin(self._ahead.popleft())
+
+    def _begin(self, pack: Sequence[Assignment]) -> None:
         fences = {each.trial_id: each.fence for each in pack}
-        self._step = _Step(worker, fences, self._on_event)
+        self._step = _Step(self._name, fences, self._on_event)
         arguments = (pack, self._data_root, self._step)
         threading.Thread(target=_train, args=arguments, daemon=True).start()
 
@@ -53,6 +61,8 @@ class StepwisePool:
             self._inbox.append(message)
             if isinstance(message, PackDone):
                 self._step = None
+                if self._ahead:
+                    self._begin(self._ahead.popleft())
         said, self._inbox = self._inbox, []
         return said
 
@@ -69,6 +79,16 @@ class StepwisePool:
         assert worker == self._name
         assert self._step is not None
         self._step.stopping |= set(trial_ids)
+        for pack in self._ahead:
+            waiting = {each.trial_id: each.fence for each in pack}
+            self._inbox += [
+                Reported(worker, waiting[each], TrialStopped(each))
+                for each in trial_ids
+                if each in waiting
+            ]
+        self._ahead = deque(
+            [each for each in pack if each.trial_id not in trial_ids] for pack in self._ahead
+        )
 
     def close(self) -> None:
         while self._step is not None:  # all that is left to say is that the pack is done

@@ -107,13 +107,19 @@ class QueueMachine(AttemptRules):
 
     # --- what orchestrators do
 
-    @rule(desk=DESKS, limit=st.integers(1, 3), fault=FAULTS)
-    def claim_small(self, desk: int, limit: int, fault: Fault) -> None:
+    @rule(desk=DESKS, limit=st.integers(1, 3), ahead=st.booleans(), fault=FAULTS)
+    def claim_small(self, desk: int, limit: int, ahead: bool, fault: Fault) -> None:
         """Claim for the workers that most of the trials need."""
-        self.claim(desk, SIZES[0], limit, fault)
+        self.claim(desk, SIZES[0], limit, ahead, fault)
 
-    @rule(desk=DESKS, size=st.sampled_from(SIZES), limit=st.integers(1, 3), fault=FAULTS)
-    def claim(self, desk: int, size: Any, limit: int, fault: Fault) -> None:
+    @rule(
+        desk=DESKS,
+        size=st.sampled_from(SIZES),
+        limit=st.integers(1, 3),
+        ahead=st.booleans(),
+        fault=FAULTS,
+    )
+    def claim(self, desk: int, size: Any, limit: int, ahead: bool, fault: Fault) -> None:
         at = self.yard.desks[desk]
         claims, sure = self.yard.ask(
             lambda: at.queue.claim(
@@ -121,13 +127,17 @@ class QueueMachine(AttemptRules):
                 limit=limit,
                 lease_seconds=LEASE_SECONDS,
                 resources=size,
+                ahead=ahead,
             ),
             fault,
         )
         if not sure:  # the first claim may have been committed: strays, that nobody knows of
             self._take_over_strays(at, size, {claim.lease for claim in claims})
         eligible = [t for t in self.model.trials.values() if self.model.must_be_claimed(t, size)]
-        assert claims or not eligible, f"{eligible[0].id} waits, and was not claimed"
+        if ahead:
+            self._check_ahead(claims, size)
+        else:
+            assert claims or not eligible, f"{eligible[0].id} waits, and was not claimed"
         assert len(claims) <= limit
         assert len({claim.experiment_id for claim in claims}) <= 1
         self._check_priority(claims, eligible)
@@ -140,6 +150,16 @@ class QueueMachine(AttemptRules):
             assert lease == claim.lease, "the fence does not follow the last one"
             at.known.add(lease)
             self.leases.append(lease)
+
+    def _check_ahead(self, claims: Any, size: Any) -> None:
+        """What is taken ahead was never tried; nothing is only if one that was tried waits."""
+        trials = self.model.trials
+        assert all(trials[claim.lease.trial_id].fence == 0 for claim in claims)
+        assert not any(self.model.must_go_alone(trials[each.lease.trial_id]) for each in claims)
+        waiting = [each for each in trials.values() if self.model.must_be_claimed(each, size)]
+        may_wait = [each for each in trials.values() if self.model.may_be_claimed(each, size)]
+        if waiting and not claims:
+            assert any(each.fence or self.model.must_go_alone(each) for each in may_wait)
 
     def _check_priority(self, claims: Any, eligible: list[ModelTrial]) -> None:
         priorities = [
@@ -192,7 +212,7 @@ class QueueMachine(AttemptRules):
             self.release(which, desk, False, Fault.NONE)
         else:
             self.crash_worker(which, desk, False, False, Fault.NONE)
-        self.claim(1 - desk, SIZES[0], 3, Fault.NONE)
+        self.claim(1 - desk, SIZES[0], 3, False, Fault.NONE)
 
     @rule(desk=DESKS, fault=FAULTS)
     def expire(self, desk: int, fault: Fault) -> None:
@@ -325,7 +345,7 @@ class QueueMachine(AttemptRules):
         while any(not trial.is_terminal for trial in self.model.trials.values()):
             self.reuse_known(0, fault=Fault.NONE)
             for size in SIZES:
-                self.claim(0, size, 3, fault=Fault.NONE)
+                self.claim(0, size, 3, False, fault=Fault.NONE)
                 while self.model.leased():
                     self.succeed(("valid", 0), 0, True, False, 1, fault=Fault.NONE)
             num_rounds += 1

@@ -75,12 +75,15 @@ class Model:
         return trial.available_from[1] <= self.now and self.may_be_claimed(trial, resources)
 
     def goes_alone(self, trial: ModelTrial) -> bool:
+        """Say whether a trial is trained with no other."""
+        execution = self.experiments[trial.experiment_id].execution
+        return execution.strategy == "plain" or self.must_go_alone(trial)
+
+    def must_go_alone(self, trial: ModelTrial) -> bool:
         """Say whether a trial may share its worker with no other."""
         execution = self.experiments[trial.experiment_id].execution
-        return (
-            execution.strategy == "plain"
-            or trial.spent[FailureKind.LOST] >= execution.max_losses
-            or any(trial.spent[kind] > 0 for kind in ONE_MORE)
+        return trial.spent[FailureKind.LOST] >= execution.max_losses or any(
+            trial.spent[kind] > 0 for kind in ONE_MORE
         )
 
     def _is_trained_now(self, trial: ModelTrial) -> bool:

@@ -35,11 +35,16 @@ LARGE_WORK = replace(SOME_WORK, multiply_adds=10**13)
 
 @dataclass
 class PlainPool:
-    """Holds what it is told; a test says what comes back, beside the heartbeats."""
+    """Holds what it is told; a test says what comes back, beside the heartbeats.
+
+    `packs` are those under way, `ahead` those that wait behind them.
+    """
 
     cpus: int = 2
     hired: dict[str, Resources] = field(default_factory=dict)
     packs: dict[str, tuple[Assignment, ...]] = field(default_factory=dict)
+    ahead: dict[str, list[tuple[Assignment, ...]]] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
     stopped: list[str] = field(default_factory=list)
     dismissed: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
@@ -72,7 +77,11 @@ class PlainPool:
         self.dismissed.append(worker)
 
     def start(self, worker: str, pack: Sequence[Assignment]) -> None:
-        self.packs[worker] = tuple(pack)
+        if worker in self.busy:
+            self.ahead.setdefault(worker, []).append(tuple(pack))
+        else:
+            self.packs[worker] = tuple(pack)
+            self.busy.add(worker)
 
     def renewed(self, workers: Collection[str]) -> None:
         self.told_of_leases += workers
@@ -99,11 +108,20 @@ class PlainPool:
         self.closed = True
 
     def says(self, worker: str, *events: Event, done: bool = True) -> None:
-        """Have a worker report on its pack, and end it."""
-        fences = {each.trial_id: each.fence for each in self.packs[worker]}
+        """Have a worker report on its packs, and end the first."""
+        packs = [self.packs[worker], *self.ahead.get(worker, [])]
+        fences = {each.trial_id: each.fence for pack in packs for each in pack}
         self.inbox += [Reported(worker, fences[event.trial_id], event) for event in events]
         if done:
-            self.inbox.append(PackDone(worker))
+            self.is_done(worker)
+
+    def is_done(self, worker: str) -> None:
+        """Have a worker end its pack, and begin the next if one waits in it."""
+        self.inbox.append(PackDone(worker))
+        if self.ahead.get(worker):
+            self.packs[worker] = self.ahead[worker].pop(0)
+        else:
+            self.busy.discard(worker)
 
     def dies(self, worker: str, reason: str = "killed") -> None:
         del self.hired[worker]

@@ -1,5 +1,6 @@
 """What a worker keeps for the pool: events under their fences, heartbeats, and when to stop."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +18,7 @@ from orchestrator.pools.pool import (
     WorkerReady,
 )
 from orchestrator.pools.ray_worker import News, PackWorker
-from tests.samples import a_config
+from tests.samples import a_config, success_of
 
 PACK = [Assignment("a", 3, a_config()), Assignment("b", 7, a_config())]
 
@@ -40,6 +41,7 @@ def clock() -> Clock:
 def news(clock: Clock) -> News:
     """News of a worker whose data is there."""
     news = News("w", patience_seconds=42.0, clock=clock)
+    news.receive(PACK)
     news.begin(PACK)
     news.training_begins()
     return news
@@ -94,7 +96,7 @@ def test_only_trials_that_are_named_are_to_stop_until_the_next_pack(news: News) 
     news.request_stop(["a", "unknown"])
     assert news.stop_requested("a")
     assert not news.stop_requested("b")
-    news.begin(PACK)
+    news.receive(PACK)
     assert not news.stop_requested("a")
 
 
@@ -109,7 +111,9 @@ def test_all_trials_are_to_stop_when_no_renewal_is_told_of_for_too_long(
     clock.now += 0.1
     assert news.stop_requested("a")
     assert news.stop_requested("b")
-    news.begin(PACK)  # under new leases
+    news.report(TrialStopped("a"))
+    news.report(TrialStopped("b"))
+    news.receive(PACK)  # under new leases
     assert not news.stop_requested("a")
 
 
@@ -123,7 +127,8 @@ def test_training_that_wants_to_end_the_worker_fails_its_trials_and_no_more(
     worker = PackWorker("w", resources=Resources(), data_root=tmp_path, lease_seconds=60.0)
     monkeypatch.setattr("workers.staging.stage", leave)
 
-    worker.run(PACK)
+    worker.receive(PACK)
+    worker.train_next()
 
     ready, first, second, done = worker.listen()
     assert isinstance(ready, WorkerReady)
@@ -133,6 +138,104 @@ def test_training_that_wants_to_end_the_worker_fails_its_trials_and_no_more(
         assert message.event.trial_id == trial_id
         assert message.event.failure.type == "SystemExit"
     assert done == PackDone("w")
+
+
+def a_worker(monkeypatch: pytest.MonkeyPatch, folder: Path) -> PackWorker:
+    """A worker whose data is there, and whose trials all go well at once."""
+
+    def run_pack(pack: Sequence[Assignment], _: object, news: News, **__: object) -> None:
+        for each in pack:
+            news.report(success_of(each.trial_id))
+
+    monkeypatch.setattr("workers.devices.prepare_device", lambda **_: "cpu")
+    monkeypatch.setattr("workers.staging.stage", lambda *_, **__: None)
+    monkeypatch.setattr("workers.training.run_pack", run_pack)
+    return PackWorker("w", resources=Resources(), data_root=folder, lease_seconds=60.0)
+
+
+def told(worker: PackWorker) -> list[tuple[str, int, str] | str]:
+    """Give what a worker says of its trials, and when a pack is done."""
+    return [
+        (message.event.trial_id, message.fence, type(message.event).__name__)
+        if isinstance(message, Reported)
+        else type(message).__name__
+        for message in worker.listen()
+    ]
+
+
+def test_packs_that_wait_are_trained_in_the_order_of_their_coming(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = a_worker(monkeypatch, tmp_path)
+    worker.receive(PACK)
+    worker.receive([Assignment("c", 1, a_config())])
+    worker.train_next()
+    worker.train_next()
+    assert told(worker) == [
+        "WorkerReady",
+        ("a", 3, "TrialSucceeded"),
+        ("b", 7, "TrialSucceeded"),
+        "PackDone",
+        ("c", 1, "TrialSucceeded"),
+        "PackDone",
+    ]
+
+
+def test_trials_that_wait_and_are_to_stop_end_at_once_and_are_not_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = a_worker(monkeypatch, tmp_path)
+    worker.receive(PACK)
+    worker.receive([Assignment("c", 1, a_config())])
+    worker.stop(["b", "c", "unknown"])
+    assert told(worker) == [
+        "WorkerReady",
+        ("b", 7, "TrialStopped"),
+        ("c", 1, "TrialStopped"),
+    ]
+    worker.train_next()
+    worker.train_next()
+    assert told(worker) == [("a", 3, "TrialSucceeded"), "PackDone", "PackDone"]
+
+
+def test_what_ends_a_pack_ends_none_that_waits_behind_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = a_worker(monkeypatch, tmp_path)
+
+    def leave(*_: object, **__: object) -> NoReturn:
+        worker.receive([Assignment("c", 1, a_config())])
+        raise SystemExit(3)
+
+    monkeypatch.setattr("workers.staging.stage", leave)
+    worker.receive(PACK)
+    worker.train_next()
+    monkeypatch.setattr("workers.staging.stage", lambda *_, **__: None)
+    worker.train_next()
+    assert told(worker) == [
+        "WorkerReady",
+        ("a", 3, "TrialFailed"),
+        ("b", 7, "TrialFailed"),
+        "PackDone",
+        ("c", 1, "TrialSucceeded"),
+        "PackDone",
+    ]
+
+
+def test_a_pack_that_comes_behind_another_makes_no_lease_of_that_newer(
+    news: News, clock: Clock
+) -> None:
+    clock.now += 42.0
+    news.receive([Assignment("c", 1, a_config())])
+    clock.now += 0.1
+    assert news.stop_requested("a")
+
+
+def test_a_stop_is_kept_while_the_next_pack_begins(news: News) -> None:
+    news.receive([Assignment("c", 1, a_config())])
+    news.request_stop(["c"])
+    news.begin([Assignment("c", 1, a_config())])
+    assert news.stop_requested("c")
 
 
 def beats(messages: list[Message]) -> list[int | None]:

@@ -9,9 +9,6 @@ from experiments.errors import StoreError
 from experiments.events import TrialFailed, TrialStopped
 from experiments.records import Execution, Resources
 from experiments.states import TrialState
-from orchestrator.pools.pool import (
-    PackDone,
-)
 from orchestrator.scheduling.scheduler import RENEW_SECONDS, TAKE_BACK_SECONDS
 from orchestrator.scheduling.seats import STAY_SECONDS
 from orchestrator.scheduling.staff import GIVE_UP_SECONDS, WorkersDoNotLastError
@@ -165,15 +162,17 @@ def test_workers_that_never_start_are_given_up_after_pauses_that_grow(yard: Yard
     assert yard.pool.closed
 
 
-def test_a_worker_gets_no_pack_before_it_is_done_with_the_last_one(yard: Yard) -> None:
+def test_the_end_of_a_pack_is_not_taken_for_that_of_one_handed_out_just_before(
+    yard: Yard,
+) -> None:
     submit(yard.queue, 2)
     yard.pool.cpus = 1
     yard.turns(2)
     yard.pool.says("w1", success_of("exp1-0001"), done=False)
     yard.turns(2)
-    assert yard.trial("w1") == "exp1-0001"
-    yard.pool.inbox.append(PackDone("w1"))
+    yard.pool.is_done("w1")
     yard.turns(1)
+    assert attempts_of(yard.engine, "exp1-0002") == [(1, "running")]
     assert yard.trial("w1") == "exp1-0002"
     yard.pool.says("w1", success_of("exp1-0002"))
     yard.turns(1)

@@ -99,12 +99,18 @@ def test_a_trial_without_a_limit_never_stalls() -> None:
 
 def test_the_shortest_limit_of_a_pack_counts() -> None:
     claims = [a_claim("t1", stall_timeout_seconds=None), a_claim("t2", stall_timeout_seconds=9.0)]
-    assert a_seat(*claims).stall_seconds == 9.0
+    seat = a_seat(*claims)
+    heard(seat, 7, now=0.0)
+    heard(seat, 7, now=8.9)
+    assert not seat.is_stalled(8.9)
+    heard(seat, 7, now=9.0)
+    assert seat.is_stalled(9.0)
 
 
 def test_a_new_pack_starts_with_a_new_count() -> None:
     seat = a_seat(a_claim())
     heard(seat, 7, now=1.0)
+    seat.finish(now=499.0)
     seat.begin([a_claim("t2")], now=500.0)
     heard(seat, 7, now=501.0)
     assert not seat.is_stalled(501.0)
@@ -126,10 +132,16 @@ def fail(seat: Seat, *trial_ids: str, kind: FailureKind = FailureKind.ERROR, at:
         seat.count_failure(trial_id, replace(ERROR, kind=kind), now=at)
 
 
+def succeed(seat: Seat, *, now: float) -> None:
+    """A trial does well."""
+    seat.begin([a_claim("good")], now=now)
+    seat.count_success("good", now=now)
+
+
 def test_a_worker_where_three_trials_fail_while_another_does_well_is_suspect() -> None:
     bad, good = a_seat(), a_seat()
     fail(bad, "t1", "t2", at=1.0)
-    good.count_success(now=2.0)
+    succeed(good, now=2.0)
     assert suspects({"bad": bad, "good": good}) == []
     fail(bad, "t3", at=3.0)
     assert suspects({"bad": bad, "good": good}) == ["bad"]
@@ -137,7 +149,7 @@ def test_a_worker_where_three_trials_fail_while_another_does_well_is_suspect() -
 
 def test_without_a_success_elsewhere_the_trials_are_to_blame() -> None:
     bad, other = a_seat(), a_seat()
-    other.count_success(now=1.0)  # before the first of them
+    succeed(other, now=1.0)  # before the first of them
     fail(bad, "t1", "t2", "t3", at=2.0)
     assert suspects({"bad": bad, "other": other}) == []
     assert suspects({"bad": bad}) == []
@@ -147,7 +159,7 @@ def test_the_success_of_a_worker_of_another_size_says_nothing() -> None:
     bad, other = a_seat(), a_seat()
     other.resources = Resources(cpus=2, gpus=0.0)
     fail(bad, "t1", "t2", "t3", at=1.0)
-    other.count_success(now=2.0)
+    succeed(other, now=2.0)
     assert suspects({"bad": bad, "other": other}) == []
 
 
@@ -161,16 +173,16 @@ def test_a_worker_hangs_at_its_start_only_until_it_is_up() -> None:
 def test_one_trial_that_fails_again_and_again_is_no_streak() -> None:
     bad, good = a_seat(), a_seat()
     fail(bad, "t1", "t1", "t1", "t1", at=1.0)
-    good.count_success(now=2.0)
+    succeed(good, now=2.0)
     assert suspects({"bad": bad, "good": good}) == []
 
 
 def test_a_success_ends_the_streak() -> None:
     bad, good = a_seat(), a_seat()
     fail(bad, "t1", "t2", at=1.0)
-    bad.count_success(now=2.0)
+    succeed(bad, now=2.0)
     fail(bad, "t3", at=3.0)
-    good.count_success(now=4.0)
+    succeed(good, now=4.0)
     assert suspects({"bad": bad, "good": good}) == []
 
 
@@ -188,12 +200,12 @@ def test_a_success_ends_the_streak() -> None:
 def test_only_what_a_bad_place_may_cause_counts(kind: FailureKind, counts: bool) -> None:
     bad, good = a_seat(), a_seat()
     fail(bad, "t1", "t2", "t3", kind=kind, at=1.0)
-    good.count_success(now=2.0)
+    succeed(good, now=2.0)
     assert suspects({"bad": bad, "good": good}) == (["bad"] if counts else [])
 
 
 def test_the_last_failure_is_told() -> None:
-    seat = a_seat()
+    seat = a_seat(a_claim("t1"))
     seat.count_failure("t1", Failure(FailureKind.ERROR, "E", "cuda error 700"), now=1.0)
     assert seat.streak.message == "cuda error 700"
 
@@ -206,6 +218,7 @@ def test_a_seat_knows_how_much_of_its_pack_is_left() -> None:
     assert seat.num_left == 1.5
     del seat.leases["t3"]
     assert seat.num_left == 0.5
+    seat.finish(now=1.0)
     seat.begin([a_claim("t1")], now=1.0)
     assert seat.num_left == 1.0
 

@@ -14,7 +14,7 @@ from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import from_environment
 from orchestrator.store.database import open_store, writing
-from orchestrator.store.tables import trial
+from orchestrator.store.tables import attempt, trial
 from tests.samples import everything_in, learn_one
 from trainyard.knowledge import Installation
 
@@ -126,6 +126,11 @@ def test_a_store_of_ten_thousand_trials_costs_a_plan_little(home: Path) -> None:
                 }
                 for index in range(10_000)
             ],
+        )
+        begun = {"fence": 1, "state": "succeeded", "worker": "w", "orchestrator": "o"}
+        begun |= {"started_at": 1000.0}
+        connection.execute(
+            insert(attempt), [{"trial_id": f"x-{index}", **begun} for index in range(10_000)]
         )
     engine.dispose()
     code = (
