@@ -120,7 +120,7 @@ class TrialSucceeded:
     attempt went on from, too.
     `peak_memory_bytes` is the most that the worker's process (on a GPU: the device) held.
     `strategy` says how it ran (`strategies.Strategy.text`): "plain", or "fused, K members" where
-    it was one of a pack.
+    it was one of a pack of at most so many.
     """
 
     trial_id: str

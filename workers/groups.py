@@ -39,8 +39,11 @@ class Group(Protocol):
     def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> list[Score]:
         """Score every member on the split "val" or "test"."""
 
-    def keep(self, places: Collection[int]) -> "Group":
-        """Give a group of the members at these places only, in their order, as they are now."""
+    def keep(self, places: Collection[int], *, joining: Sequence[TrialConfig] = ()) -> "Group":
+        """Give a group of the members at these places only, in their order, as they are now.
+
+        Behind them come those that join: trials of the same shape, with their first weights.
+        """
 
 
 class Alone:
@@ -63,9 +66,10 @@ class Alone:
         """Score the network."""
         return [self._learner.evaluate(split, before_batch=before_batch)]
 
-    def keep(self, places: Collection[int]) -> Group:
-        """Give the same group; there is nobody who could leave."""
+    def keep(self, places: Collection[int], *, joining: Sequence[TrialConfig] = ()) -> Group:
+        """Give the same group; there is nobody who could leave, and no room."""
         assert len(places) == 1
+        assert not joining
         return self
 
 

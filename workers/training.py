@@ -23,6 +23,14 @@ from workers.failures import StopRequestedError, failure_of
 from workers.groups import Group, build_group
 from workers.trial_run import TrialRun
 
+Joining = Callable[[Assignment, int], Sequence[Assignment]]
+"""Gives up to so many further trials, of those that wait, of the shape of one and trained alike."""
+
+
+def nobody_joins(_: Assignment, __: int) -> Sequence[Assignment]:
+    """Give no further trials: none wait."""
+    return ()
+
 
 def run_pack(
     assignments: Sequence[Assignment],
@@ -32,6 +40,7 @@ def run_pack(
     device: str | torch.device = "cpu",
     strategy: Strategy = PLAIN,
     calibration: Calibration | None = None,
+    joining: Joining = nobody_joins,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -50,6 +59,8 @@ def run_pack(
         device: Where to train.
         strategy: How trials of one shape are trained, and how many of them as one program.
         calibration: Where the strategy is to be measured first: what there is to win by it.
+        joining: Is asked for trials to take the places of members that have ended, between two
+            epochs of a program that goes on; those come to their ends as the others do.
         clock: Unix seconds, for the points' timestamps.
         timer: Seconds that never jump, for durations and timeouts.
     """
@@ -64,11 +75,17 @@ def run_pack(
             device=place,
             timer=timer,
         )
+
+    def make_run(each: Assignment) -> TrialRun:
+        return TrialRun(each, data, reporter, clock=clock, timer=timer)
+
     waiting = [*_packs(assignments, strategy)]
     while waiting:
         pack, way = waiting.pop(0)
-        runs = [TrialRun(each, data, reporter, clock=clock, timer=timer) for each in pack]
-        program = _Program(runs, reporter, device=place, timer=timer)
+        runs = [make_run(each) for each in pack]
+        program = _Program(
+            runs, reporter, device=place, timer=timer, join=_Joiners(joining, make_run)
+        )
         try:
             program.execute(data, strategy=way)
         except Exception as error:  # a trial's failure is data, whatever it is
@@ -107,8 +124,23 @@ class _AllLeftError(Exception):
     """In the middle of an epoch, nobody is left to train for."""
 
 
+class _Joiners:
+    """Those who may take places in a program, as its runs."""
+
+    def __init__(self, joining: Joining, make_run: Callable[[Assignment], TrialRun]) -> None:
+        self._joining = joining
+        self._make_run = make_run
+
+    def take(self, alike: TrialRun, num: int) -> list[TrialRun]:
+        """Give up to so many, of the shape of a run."""
+        return [self._make_run(each) for each in self._joining(alike.assignment, num)]
+
+
 class _Program:
-    """Trials trained as one program, each until it ends."""
+    """Trials trained as one program, each until it ends; others may take the places that fall free.
+
+    It never has more members than at first, for which there was room.
+    """
 
     def __init__(
         self,
@@ -117,6 +149,7 @@ class _Program:
         *,
         device: torch.device,
         timer: Callable[[], float],
+        join: _Joiners,
     ) -> None:
         self.is_new = True  # no epoch is through yet
         self._runs = [*runs]  # in the order of the group's members
@@ -124,6 +157,8 @@ class _Program:
         self._reporter = reporter
         self._device = device
         self._timer = timer
+        self._join = join
+        self._most = dict[str, tuple[int, str]]()  # members and strategy, where most ran with it
 
     @property
     def left(self) -> list[Assignment]:
@@ -145,12 +180,13 @@ class _Program:
         self._share_time()
         configs = [run.config for run in self._runs]
         self._group = build_group(configs, data, device=self._device, strategy=strategy)
-        self._strategy = self._group.strategy  # a pack shrinks later
+        self._size = len(self._runs)
+        self._note_strategy()
         for run, member in zip(self._runs, self._group.members, strict=True):
             self._try(run, partial(run.begin, member, device=self._device))
         try:
             while self._going:
-                self._let_leave()
+                self._change_members()
                 if any(run.is_trained for run in self._runs):
                     self._finish()
                 else:
@@ -189,7 +225,8 @@ class _Program:
             self._try(run, partial(self._succeed, run, score))
 
     def _succeed(self, run: TrialRun, test: Score) -> None:
-        self._end(run, run.finish(test, strategy=self._strategy, device=self._device))
+        _, strategy = self._most[run.trial_id]
+        self._end(run, run.finish(test, strategy=strategy, device=self._device))
 
     def _before_step(self, step: int) -> None:
         self._ask_all(lambda run: run.before_step(step))
@@ -228,12 +265,39 @@ class _Program:
         self._going.remove(run)
         self._reporter.report(ending)
 
-    def _let_leave(self) -> None:
-        """Between two epochs, let the group go on without the members that have ended."""
-        if len(self._going) < len(self._runs):
-            self._group = self._group_of(self._going)
-            self._runs = [*self._going]
-            self._share_time()
+    def _change_members(self) -> None:
+        """Between two epochs, let members that have ended leave, and others take their places."""
+        staying = [*self._going]
+        joining = self._take_joiners()
+        if not joining and len(staying) == len(self._runs):
+            return
+        places = [self._runs.index(run) for run in staying]
+        group = self._group.keep(places, joining=[run.config for run in joining])
+        self._group, self._runs = group, [*staying, *joining]
+        self._share_time()
+        self._note_strategy()
+        for place, (run, member) in enumerate(zip(self._runs, group.members, strict=True)):
+            if place < len(staying):
+                run.move_to(member)
+            else:
+                self._try(run, partial(run.begin, member, device=self._device))
+
+    def _take_joiners(self) -> list[TrialRun]:
+        """Give those that take free places, whose data is as planned; they have begun."""
+        num_free = self._size - len(self._going)
+        if not num_free or self.is_new:
+            return []
+        joining = self._join.take(self._going[0], num_free)
+        self._going += joining
+        for run in joining:
+            self._try(run, run.check_data)
+        return [run for run in joining if run in self._going]
+
+    def _note_strategy(self) -> None:
+        """Remember for the records how each ran that is there, where most were."""
+        now = (len(self._runs), self._group.strategy)
+        for run in self._runs:
+            self._most[run.trial_id] = max(now, self._most.get(run.trial_id, now))
 
     def _group_of(self, runs: Sequence[TrialRun]) -> Group:
         """Give the group of some of the trials, in their order, and let them go on in it."""

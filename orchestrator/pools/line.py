@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from threading import Condition
 
+from experiments.planning.pack_shapes import pack_shape
 from experiments.records import Assignment
 
 
@@ -27,6 +28,21 @@ class Line:
             self._changed.wait_for(lambda: self._packs)
             return self._packs.popleft()
 
+    def take_alike(self, one: Assignment, num: int) -> list[Assignment]:
+        """Give up to so many of those next in line that can be trained with one, at once.
+
+        Nobody is passed over: none if the next is of another shape, or trained otherwise.
+        """
+        taken: list[Assignment] = []
+        shape = pack_shape(one.config)
+        with self._changed:
+            for pack in self._packs:
+                while pack and len(taken) < num:
+                    if not _is_trained_like(pack[0], one) or pack_shape(pack[0].config) != shape:
+                        return taken
+                    taken.append(pack.pop(0))
+        return taken
+
     def leave(self, trial_ids: Collection[str]) -> list[str]:
         """Take these trials out, wherever they wait; name those that were there."""
         with self._changed:
@@ -35,3 +51,8 @@ class Line:
                 [each for each in pack if each.trial_id not in trial_ids] for pack in self._packs
             )
             return [each for each in waiting if each in trial_ids]
+
+
+def _is_trained_like(each: Assignment, one: Assignment) -> bool:
+    """Say whether a trial runs as another does, and not before its worker has measured how."""
+    return each.strategy == one.strategy and each.calibration is None

@@ -115,10 +115,17 @@ class PackWorker:
                     device=self._device,
                     strategy=pack[0].strategy,
                     calibration=pack[0].calibration,
+                    joining=self._join,
                 )
         except BaseException as error:  # also SystemExit: a worker that ends tells nobody why
             self._news.fail_the_rest(failure_of(error))
         self._news.end()
+
+    def _join(self, one: Assignment, num: int) -> list[Assignment]:
+        """Give trials that wait here and can be trained with one, as places there fall free."""
+        joining = self._line.take_alike(one, num)
+        self._news.join(joining)
+        return joining
 
     def whereabouts(self) -> Whereabouts:
         """Say which process this is."""
@@ -179,6 +186,10 @@ class News:
         """Note that a pack's turn has come; its data is to be prepared first."""
         self._begun = {each.trial_id for each in pack}
         self._is_preparing = True
+
+    def join(self, joining: Sequence[Assignment]) -> None:
+        """Note that further trials are trained with the pack under way."""
+        self._begun |= {each.trial_id for each in joining}
 
     def training_begins(self) -> None:
         """Note that the data is there: from now on, progress can be told."""

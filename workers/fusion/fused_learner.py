@@ -92,9 +92,8 @@ class FusedLearner:
     ) -> "FusedLearner":
         """Build the networks of trials, with their first weights: drawn on the CPU."""
         pack = cls(configs, data, device=device, strategy=strategy)
-        for index, config in enumerate(configs):
-            drawn = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
-            load_member(pack._module, index, initial_state(pack._template, drawn))
+        for index in range(len(configs)):
+            pack._draw_first_weights(index)
         return pack
 
     @property
@@ -176,14 +175,21 @@ class FusedLearner:
             for index, (total, tally) in enumerate(zip(totals.tolist(), tallies, strict=True))
         ]
 
-    def keep(self, places: Collection[int]) -> "FusedLearner":
-        """Give a pack of the members at these places only, in their order, as they are now."""
+    def keep(
+        self, places: Collection[int], *, joining: Sequence[TrialConfig] = ()
+    ) -> "FusedLearner":
+        """Give a pack of the members at these places only, in their order, as they are now.
+
+        Behind them come those that join, with their first weights.
+        """
         kept = sorted(places)
-        configs = [self._configs[place] for place in kept]
+        configs = [*(self._configs[place] for place in kept), *joining]
         pack = FusedLearner(configs, self._unmoved, device=self._device, strategy=self._strategy)
         for index, place in enumerate(kept):
             weights, optimizer = self.weights_of(place), self.optimizer_state_of(place)
             pack.restore_member(index, weights, optimizer)
+        for index in range(len(kept), len(configs)):
+            pack._draw_first_weights(index)
         return pack
 
     def config_of(self, index: int) -> TrialConfig:
@@ -205,6 +211,12 @@ class FusedLearner:
         load_member(self._module, index, weights)
         if optimizer is not None:
             self._optimizer.restore_member(index, optimizer)
+
+    def _draw_first_weights(self, index: int) -> None:
+        """Give a member the weights that it starts from: drawn on the CPU."""
+        seed = stream_seed(self._configs[index].seed, "weights")
+        drawn = torch.Generator().manual_seed(seed)
+        load_member(self._module, index, initial_state(self._template, drawn))
 
     def _train_block(
         self,

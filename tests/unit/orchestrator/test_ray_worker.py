@@ -1,6 +1,6 @@
 """What a worker keeps for the pool: events under their fences, heartbeats, and when to stop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -220,6 +220,42 @@ def test_what_ends_a_pack_ends_none_that_waits_behind_it(
         ("c", 1, "TrialSucceeded"),
         "PackDone",
     ]
+
+
+def test_trials_that_wait_join_those_of_their_shape_and_are_not_trained_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = a_worker(monkeypatch, tmp_path)
+
+    def run_pack(
+        pack: Sequence[Assignment],
+        _: object,
+        news: News,
+        *,
+        joining: Callable[[Assignment, int], Sequence[Assignment]],
+        **__: object,
+    ) -> None:
+        news.report(success_of(pack[0].trial_id))
+        for each in joining(pack[0], 2):
+            news.report(TrialBegun(each.trial_id, 0, 0))
+        raise SystemExit(3)
+
+    monkeypatch.setattr("workers.training.run_pack", run_pack)
+    worker.receive([Assignment("a", 1, a_config())])
+    for name in "cde":
+        worker.receive([Assignment(name, 1, a_config(seed=1))])
+    worker.train_next()
+    assert told(worker)[1:] == [
+        ("a", 1, "TrialSucceeded"),
+        ("c", 1, "TrialBegun"),
+        ("d", 1, "TrialBegun"),
+        ("c", 1, "TrialFailed"),
+        ("d", 1, "TrialFailed"),
+        "PackDone",
+    ]
+    worker.train_next()
+    worker.train_next()
+    assert told(worker) == ["PackDone", "PackDone"]
 
 
 def test_a_pack_that_comes_behind_another_makes_no_lease_of_that_newer(

@@ -7,7 +7,7 @@ import torch
 
 import trainyard as ty
 from experiments.errors import NotFoundError
-from experiments.events import Ending, Event, Said, TrialSucceeded
+from experiments.events import Ending, Event, Said, StrategiesTimed, TrialSucceeded
 from experiments.records import Assignment
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
@@ -35,7 +35,7 @@ class Told:
     def report(self, event: Event) -> None:
         if isinstance(event, Ending):
             self.ending = event
-        else:
+        elif not isinstance(event, StrategiesTimed):
             self.said.append(event)
 
     def stop_requested(self, trial_id: str) -> bool:  # noqa: ARG002 - the seam's
