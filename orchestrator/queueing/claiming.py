@@ -182,6 +182,7 @@ def lease_next(
     site: Site | None,
     considered: Collection[str],
     ahead: bool,
+    like: str | None,
 ) -> tuple[Claim, ...]:
     """Lease an experiment's next trial, with further ones that can be trained in one pack with it.
 
@@ -190,13 +191,17 @@ def lease_next(
     has locked it unless this `waits` for that. They are trained as was measured for their shape
     at the worker's `site`; where nothing was, the worker is to measure, unless that cannot pay or
     the shape is among those `considered` before. If they are taken `ahead`, behind others that a
-    worker is busy with, only such as were never tried before.
+    worker is busy with, only such as were never tried before; `like` is the only shape wanted.
     """
     assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
     if not _hold_unpaused(connection, candidate.id, waits=waits):
         return ()
-    waiting = _waiting(candidate, now=now).with_hint(trial, _BY_NUMBER, "sqlite")
-    first = connection.execute(waiting.limit(1)).first()
+    waiting = _waiting(candidate, now=now)
+    if like is None:
+        wanted = waiting.with_hint(trial, _BY_NUMBER, "sqlite")
+    else:
+        wanted = waiting.where(trial.c.pack_shape == like).with_hint(trial, _BY_SHAPE, "sqlite")
+    first = connection.execute(wanted.limit(1)).first()
     if first is None or (ahead and not _may_go_ahead(first, candidate)):
         return ()
     shape, calibration = first.pack_shape, None

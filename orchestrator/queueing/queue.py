@@ -165,6 +165,7 @@ class Queue:
         resources: Resources,
         site: Site | None = None,
         ahead: bool = False,
+        like: str | None = None,
     ) -> tuple[Claim, ...]:
         """Lease trials to a worker of that size: the next in line, and those of one pack with it.
 
@@ -180,12 +181,13 @@ class Queue:
         trial are passed over. None where another orchestrator was faster.
 
         What a worker takes `ahead` waits there until it has done what it is busy with: none if
-        the next in line was tried before, which is for a worker that is free.
+        the next in line was tried before, which is for a worker that is free. `like` is a pack
+        shape: none but trials of that, of the experiment whose turn it is.
         """
         try:
             with writing(self._engine) as connection:
                 claims = self._claim(
-                    connection, worker, limit, lease_seconds, resources, site, ahead
+                    connection, worker, limit, lease_seconds, resources, site, ahead, like
                 )
         except exc.IntegrityError as error:
             if claiming.SHARED_KEY_INDEX not in str(error.orig):
@@ -208,6 +210,7 @@ class Queue:
         resources: Resources,
         site: Site | None,
         ahead: bool,
+        like: str | None,
     ) -> tuple[Claim, ...]:
         now = self._read_clock(connection)
         candidates = claiming.in_line(connection, resources=resources, now=now)
@@ -228,6 +231,7 @@ class Queue:
                 site=site,
                 considered=self._considered.get((candidate.id, site), ()) if site else (),
                 ahead=ahead,
+                like=like,
             )
             if claims:
                 return claims

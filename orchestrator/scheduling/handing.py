@@ -3,7 +3,8 @@
 A worker that has nothing more to do waits until that was heard and the next pack has come. So
 one that is nearly done gets its next pack ahead of need, which waits in it; where trials are
 tiny several, but no more than keeps it busy for about `AHEAD_SECONDS`: what waits in a worker
-was claimed before whatever is submitted meanwhile. Nobody takes ahead what a worker that is
+was claimed before whatever is submitted meanwhile. Where members of a pack have ended, others of
+its shape are handed to its worker to take their places. Nobody takes ahead what a worker that is
 free, or comes up, could begin, nor more than its part of what is left.
 """
 
@@ -47,6 +48,7 @@ class Hands:
             left[resources] -= self._hand_out(resources, num, only_new=only_new, now=now)
             if not was_held_back:
                 left[resources] -= self._hand_ahead(resources, left[resources], now=now)
+                left[resources] -= self._refill(resources, left[resources], now=now)
 
     def _hand_out(
         self, resources: Resources, num_waiting: int, *, only_new: bool, now: float
@@ -80,8 +82,28 @@ class Hands:
                 handed_out += len(claims)
         return handed_out
 
+    def _refill(self, resources: Resources, num_waiting: int, *, now: float) -> int:
+        """Hand trials of their shape to packs with free places; give the number of trials."""
+        handed_out = 0
+        for name, num_free in self._staff.with_free_places(resources, within_seconds=AHEAD_SECONDS):
+            share = self._staff.share_ahead(name, num_waiting=num_waiting - handed_out)
+            if (limit := min(num_free, share)) < 1:
+                continue
+            _, shape = self._staff.seats[name].packs[0].kind
+            claims = self._claim(name, resources, limit=limit, ahead=True, like=shape)
+            if claims:
+                self._hand(name, claims, now=now)
+                handed_out += len(claims)
+        return handed_out
+
     def _claim(
-        self, name: str, resources: Resources, *, limit: int, ahead: bool
+        self,
+        name: str,
+        resources: Resources,
+        *,
+        limit: int,
+        ahead: bool,
+        like: str | None = None,
     ) -> tuple[Claim, ...]:
         return self._queue.claim(
             worker=name,
@@ -90,6 +112,7 @@ class Hands:
             resources=resources,
             site=self._staff.seats[name].site,
             ahead=ahead,
+            like=like,
         )
 
     def _hand(self, name: str, claims: Sequence[Claim], *, now: float) -> None:

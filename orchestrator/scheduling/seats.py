@@ -203,6 +203,19 @@ class Seat:
         seconds = self.seconds_left(now)
         return seconds is not None and seconds < within_seconds
 
+    def free_places(self, now: float, *, within_seconds: float) -> int:
+        """Count the places in the pack under way that others of its shape could take.
+
+        None if it is nearly done: then a whole pack is worth more.
+        """
+        if not self.packs or len(self.packs[0].trial_ids) < 2:
+            return 0
+        seconds = self.seconds_left(now)
+        is_open = self.is_well(now) and not any(pack.goes_alone for pack in self.packs)
+        if not is_open or seconds is None or seconds < within_seconds:
+            return 0
+        return max(0, len(self.packs[0].trial_ids) - len(self.leases))
+
     def _num_left_of(self, trial_ids: Iterable[str]) -> float:
         return sum(
             1 - self.epochs_done.get(trial_id, 0) / self.epochs[trial_id]

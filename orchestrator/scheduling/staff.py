@@ -110,6 +110,16 @@ class Staff:
             ):
                 yield name
 
+    def with_free_places(
+        self, resources: Resources, *, within_seconds: float
+    ) -> Iterator[tuple[str, int]]:
+        """Name the workers of a size in whose packs places are free, and how many."""
+        now = self._clock()
+        for name, seat in tuple(self.seats.items()):
+            num = seat.free_places(now, within_seconds=within_seconds)
+            if seat.resources == resources and num:
+                yield name, num
+
     def share_ahead(self, worker: str, *, num_waiting: int) -> int:
         """Give the most trials that a busy worker may take, to begin them later.
 

@@ -3,6 +3,7 @@
 from experiments.records import Execution
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.queue import Queue
+from tests.contract.test_store_packs import of_batch_sizes
 from tests.samples import ONE_CPU, an_experiment, claim, submit
 
 
@@ -39,6 +40,21 @@ def test_one_that_was_tried_before_is_left_out_of_a_pack_that_is_taken_ahead(que
     queue.resume(trial_id="exp1-0001")
 
     assert numbers(claim_ahead(queue, limit=4)) == [1, 3, 4]
+
+
+def test_only_trials_of_the_shape_that_is_wanted_are_taken(queue: Queue) -> None:
+    queue.submit(an_experiment(), of_batch_sizes(32, 64, 32, 64))
+    (first,) = claim(queue)
+
+    claims = queue.claim(
+        worker="w1",
+        limit=4,
+        lease_seconds=60.0,
+        resources=ONE_CPU,
+        ahead=True,
+        like=first.pack_shape,
+    )
+    assert numbers(claims) == [3]
 
 
 def test_nobodys_turn_is_passed_over_for_what_may_be_taken_ahead(queue: Queue) -> None:

@@ -91,6 +91,32 @@ def test_whole_packs_are_handed_out_ahead(yard: Yard) -> None:
     assert [len(pack) for pack in ahead(yard)] == [16]
 
 
+def test_places_that_fall_free_are_filled_while_the_pack_goes_on(yard: Yard) -> None:
+    yard.pool.cpus = 1
+    submit_small(yard.queue, 40)
+    yard.turns(2)
+    first = [each.trial_id for each in yard.pool.packs["w1"]]
+    _pass(yard, 60.0)
+    said = [points_of(trial, 0.5) for trial in first]  # one epoch of two
+    yard.pool.says("w1", *said, *map(success_of, first[:3]), done=False)
+    yard.turns(1)
+    assert [len(pack) for pack in ahead(yard)] == [3]
+    yard.turns(2)
+    assert [len(pack) for pack in ahead(yard)] == [3]
+
+
+def test_places_of_a_pack_that_is_nearly_done_wait_for_a_whole_one(yard: Yard) -> None:
+    yard.pool.cpus = 1
+    submit_small(yard.queue, 40)
+    yard.turns(2)
+    first = [each.trial_id for each in yard.pool.packs["w1"]]
+    _pass(yard, 60.0)
+    said = [points_of(trial, 0.5, 0.25) for trial in first]
+    yard.pool.says("w1", *said, *map(success_of, first[:3]), done=False)
+    yard.turns(1)
+    assert [len(pack) for pack in ahead(yard)] == [16]
+
+
 def test_what_another_worker_could_begin_now_is_not_taken_ahead(yard: Yard) -> None:
     begin(yard, 4, seconds=TINY, cpus=2)
     assert ahead(yard) == []  # one that waits, for whoever is done first
