@@ -123,6 +123,7 @@ def test_a_store_of_ten_thousand_trials_costs_a_plan_little(home: Path) -> None:
                     "content_key": f"key-{index}",
                     "work": {**row["work"], "steps": 100 + index % 700},
                     "finished_at": 1001.0 + index,
+                    "duration_seconds": 1.0 + index,
                 }
                 for index in range(10_000)
             ],
