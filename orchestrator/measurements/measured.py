@@ -61,8 +61,11 @@ def _columns(
     if metrics is not None:
         query = query.where(metric.c.metric.in_(metrics))
     columns = CurveColumns.empty()
-    # In parts, which are gone before there are many objects for the garbage collector to visit.
-    for rows in connection.execute(query).partitions(_ROWS_AT_ONCE):
+    # The driver's own tuples, since records would take longer than all the rest; and in parts,
+    # which are gone before there are many for the garbage collector to visit.
+    cursor = connection.execute(query).cursor
+    assert cursor is not None, "a SELECT gives rows"
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
         trial_ids, names, epochs, steps, values, times = zip(*rows, strict=True)
         columns.trial_id.extend(map(intern, trial_ids))
         columns.metric.extend(map(intern, names))
