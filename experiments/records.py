@@ -17,6 +17,9 @@ from experiments.tasks import OBJECTIVES, TASKS, natural_goal
 SEMANTICS_VERSION: Final = 1
 """Raised whenever the same configuration would train to other numbers than before."""
 
+PRECISIONS: Final = ("float32", "bfloat16")
+"""In which arithmetic a network is trained and evaluated; `workers/precision.py` says how."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -234,7 +237,9 @@ class Execution:
         "`plain`, one by one, in the reference loop",
     ] = "auto"
     precision: Annotated[
-        str, Choice(("float32",), later=("bfloat16", "float16")), "arithmetic of the training"
+        str,
+        Choice(PRECISIONS, later=("float16",)),
+        "arithmetic of the training; `bfloat16` rounds what products take to 8 bits",
     ] = "float32"
     max_trials: Annotated[int, Integer(1, 1_000_000), "largest grid that is accepted"] = 10_000
 

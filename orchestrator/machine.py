@@ -8,6 +8,9 @@ from typing import Final
 from experiments.records import Resources
 
 _NVIDIA: Final = Path("/proc/driver/nvidia/gpus")
+_PROCESSOR: Final = Path("/proc/cpuinfo")
+_BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""The names of bfloat16 products among a processor's flags: of Intel and AMD, and of Arm."""
 
 
 def capacity() -> Resources:
@@ -24,6 +27,16 @@ def fingerprint(*, cpus: int, gpus: float) -> str:
     """
     share = f"/{cpus}cpu" if gpus == 0 else f"/{cpus}cpu/{gpus:g}gpu"
     return socket.gethostname() + share
+
+
+def multiplies_bfloat16() -> bool | None:
+    """Say whether the processor has instructions for products of bfloat16; None if it is mute."""
+    try:
+        lines = _PROCESSOR.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    flags = [line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))]
+    return not _BFLOAT16.isdisjoint(flags[0].split()) if flags else None
 
 
 def _num_gpus() -> int:

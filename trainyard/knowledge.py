@@ -13,7 +13,7 @@ from experiments.architectures.transfer import SourceNetwork
 from experiments.errors import NotFoundError, StoreError
 from experiments.planning.cost import CostSample
 from experiments.records import Resources
-from orchestrator.machine import fingerprint
+from orchestrator.machine import fingerprint, multiplies_bfloat16
 from orchestrator.settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Installation:
             return min(there, int(_CGROUP_LIMIT.read_text()))
         except (OSError, ValueError):  # no such limit, or "max"
             return there
+
+    @property
+    def has_bfloat16(self) -> bool | None:
+        """Whether this machine's processor has instructions that multiply bfloat16."""
+        return None if self._is_elsewhere else multiplies_bfloat16()
 
     def source(self, name: str) -> SourceNetwork:
         """Give the trained network of an experiment (its best trial) or of a trial.

@@ -20,6 +20,7 @@ from workers.devices import memory_layout
 from workers.evaluation import evaluate
 from workers.modules import build_module, set_dropout_generator
 from workers.optimizers import build_optimizer
+from workers.precision import forward_in
 from workers.schedules import learning_rate
 from workers.transfer import start_from, train_mode
 
@@ -93,6 +94,7 @@ class Learner:
         self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
         self._criterion = Criterion(config, self.data)
+        self._forward = forward_in(config.precision, self.module, device)
         learned = (weight for weight in self.module.parameters() if weight.requires_grad)
         self._optimizer = build_optimizer(config.optimizer, learned)
         self._chance = torch.Generator()
@@ -156,13 +158,13 @@ class Learner:
         Returns:
             The steps' losses (S,), and the outputs for all inputs (n, ...).
         """
-        module, loss_of, optimizer = self.module, self._criterion.loss, self._optimizer
+        forward, loss_of, optimizer = self._forward, self._criterion.loss, self._optimizer
         size = self.config.batch_size
         batches = zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
         losses, answers = [], []
         for x, y in batches:
             before_step(done + 1)
-            outputs = module(x)
+            outputs = forward(x)
             loss = loss_of(outputs, y)
             if loss.requires_grad:  # or else all that could learn is frozen
                 torch.autograd.backward(loss)
@@ -182,6 +184,7 @@ class Learner:
             self._criterion,
             before_batch=before_batch,
             layout=self._layout,
+            precision=self.config.precision,
         )
 
     def weights(self) -> Mapping[str, Tensor]:

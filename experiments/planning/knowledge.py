@@ -27,6 +27,10 @@ class Knowledge(Protocol):
     def memory_bytes(self) -> int | None:
         """This machine's memory; None where that is not known."""
 
+    @property
+    def has_bfloat16(self) -> bool | None:
+        """Whether this machine's processor multiplies bfloat16; None where that is not known."""
+
     def source(self, name: str) -> "SourceNetwork":
         """Give the trained network of an experiment (its best trial) or of a trial.
 
@@ -61,6 +65,10 @@ class _Nothing:
 
     @property
     def memory_bytes(self) -> int | None:
+        return None
+
+    @property
+    def has_bfloat16(self) -> bool | None:
         return None
 
     def source(self, name: str) -> "SourceNetwork":

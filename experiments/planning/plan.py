@@ -5,9 +5,10 @@ known of earlier results is handed in. Whatever would make a trial fail for cert
 here, before any compute is spent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from experiments.architectures.architecture import Architecture
 from experiments.architectures.transfer import SourceNetwork
@@ -23,6 +24,9 @@ from experiments.planning.planner import Planner
 from experiments.records import Experiment, Resources, Trial
 from experiments.search_space import Excluded, Expansion, Variant, expand
 from experiments.spec import Spec
+
+_FEW_PRODUCTS: Final = 25e6
+"""Multiply-adds of a training step; with fewer, packs beat faster products (`packing.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ def _plan(
             *expansion.warnings,
             *planner.remarks,
             *_memory_remarks(cost, spec.resources, knowledge.memory_bytes),
+            *_precision_remarks(spec, trials, knowledge),
             *knowledge.notes,
         ),
         data=planner.data,
@@ -237,6 +242,23 @@ def _memory_remarks(
     if (fit := memory_bytes // peak) >= 1:
         mend += f", or run with --workers {fit}"
     yield f"{need} more than the {_gib(memory_bytes)} of this machine; {mend}"
+
+
+def _precision_remarks(spec: Spec, trials: Sequence[Trial], knowledge: Knowledge) -> Iterator[str]:
+    """Remark that bfloat16 makes nothing faster here."""
+    if spec.execution.precision != "bfloat16":
+        return
+    said = "execution.precision bfloat16"
+    if spec.resources.gpus == 0 and knowledge.has_bfloat16 is False:
+        yield (
+            f"{said}: this machine's processor has no instructions for it, so training takes "
+            "longer than in float32 and rounds more; use float32, or a GPU"
+        )
+    elif all(each.work.multiply_adds < _FEW_PRODUCTS * each.work.steps for each in trials):
+        yield (
+            f"{said}: it makes products faster, and a step of these networks is mostly the "
+            "starting of operations; use float32, which is as fast and exact"
+        )
 
 
 def _gib(num_bytes: int) -> str:

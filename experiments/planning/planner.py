@@ -102,6 +102,7 @@ class Planner:
             batch_size=config.batch_size,
             epochs=config.epochs,
             optimizer=config.optimizer.name,
+            precision=config.precision,
         )
         for number, seed in enumerate(self._spec.seeds, start=first_number):
             yield Trial(

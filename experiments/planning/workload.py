@@ -12,6 +12,8 @@ from experiments.planning.cost import Work, evaluation_batch
 from experiments.records import InitConfig
 
 _FLOAT_BYTES: Final = 4
+_ROUNDED_BYTES: Final = 2
+"""Of a number in bfloat16."""
 OPTIMIZER_STATES: Final = {"sgd": 1, "nesterov": 1, "rmsprop": 2, "adam": 2, "adamw": 2}
 """The most numbers that an optimizer keeps per weight."""
 
@@ -85,12 +87,14 @@ class Network:
         batch_size: int,
         epochs: int,
         optimizer: str,
+        precision: str = "float32",
     ) -> Work:
         """Count what a trial of this network does from its first step to its test score.
 
         At the height of a step every trained layer's output is kept for the backward pass,
         and beside them a gradient and what it is made of; an evaluation keeps what a layer
-        reads and writes, of more examples at a time.
+        reads and writes, of more examples at a time. In bfloat16 the layers' outputs take half,
+        and each weight has a rounded copy beside it.
         """
         steps = epochs * math.ceil(num_train / batch_size)
         trained, evaluated = epochs * num_train, epochs * num_val + num_test
@@ -101,6 +105,10 @@ class Network:
             batch_size * (self.trained_elements + 2 * self.largest_output),
             at_once * 2 * self.largest_output,
         )
+        memory_bytes = (weights + activations) * _FLOAT_BYTES
+        if precision == "bfloat16":
+            rounded = self.parameters + self.fixed_numbers + activations
+            memory_bytes = weights * _FLOAT_BYTES + rounded * _ROUNDED_BYTES
         return Work(
             epochs=epochs,
             steps=steps,
@@ -109,7 +117,7 @@ class Network:
             + 2 * trained * self.trained_multiply_adds,
             elements=(trained + evaluated) * self.elements + 2 * trained * self.trained_elements,
             updated_parameters=steps * self.trained_parameters,
-            memory_bytes=(weights + activations) * _FLOAT_BYTES,
+            memory_bytes=memory_bytes,
         )
 
 

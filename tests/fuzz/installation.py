@@ -42,6 +42,7 @@ class _Installation:
 
     notes: Sequence[str] = ()
     memory_bytes: int | None = 2**30
+    has_bfloat16: bool | None = None
 
     def source(self, name: str) -> SourceNetwork:
         if name != TRAINED.architecture.name:

@@ -276,12 +276,12 @@ class FusedDropout(nn.Module):
         masks = []
         members = inputs.detach().chunk(len(self.probabilities))
         for own, p, generator in zip(members, self.probabilities, self.generators, strict=True):
-            mask = torch.empty_like(own)
+            mask = torch.empty_like(own, dtype=torch.promote_types(own.dtype, torch.float32))
             if p == 0.0:
                 masks.append(mask.fill_(1.0))
             else:
                 masks.append(mask.bernoulli_(1.0 - p, generator=generator).div_(1.0 - p))
-        return inputs * torch.cat(masks)
+        return (inputs * torch.cat(masks)).to(inputs.dtype)
 
     def extra_repr(self) -> str:
         """Show the probabilities where the module is printed."""

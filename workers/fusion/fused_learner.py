@@ -33,6 +33,7 @@ from workers.fusion.fused_optimizers import build_fused_optimizer
 from workers.initial_values import initial_state
 from workers.learner import EpochRecord, draw_order, epoch_rates, mean_loss
 from workers.modules import module_without_storage
+from workers.precision import forward_in
 
 FUSED: Final = Strategy(MOST_MEMBERS)
 """One program, by the rules."""
@@ -75,6 +76,7 @@ class FusedLearner:
         self._module = fuse(
             [config.architecture for config in configs], device=device, layout=strategy.layout
         )
+        self._forward = forward_in(configs[0].precision, self._module, device)
         learned = (each for each in self._module.parameters() if each.requires_grad)
         self._optimizer = build_fused_optimizer([each.optimizer for each in configs], learned)
         self._criterion = FusedCriterion(configs, self.data)
@@ -164,7 +166,7 @@ class FusedLearner:
                 parts = []
                 for x in torch.split(inputs, size):
                     before_batch()
-                    outputs = self._module(torch.cat([x] * num))  # `cat` keeps the layout
+                    outputs = self._forward(torch.cat([x] * num))  # `cat` keeps the layout
                     parts.append(outputs.view(num, len(x), *outputs.shape[1:]))
                 outputs = torch.cat(parts, dim=1)
                 totals += self._criterion.losses(outputs, wanted).double().sum(dim=1)
@@ -239,12 +241,12 @@ class FusedLearner:
         Returns:
             The steps' losses (S, K), and the outputs (S, K, n, ...).
         """
-        module, losses_of, optimizer = self._module, self._criterion.losses, self._optimizer
+        forward, losses_of, optimizer = self._forward, self._criterion.losses, self._optimizer
         num, size = targets.shape[1:3]
         losses, answers = [], []
         for x, y in zip(torch.split(inputs, num * size), targets, strict=True):
             before_step(done + 1)
-            outputs = module(x)
+            outputs = forward(x)
             outputs = outputs.view(num, size, *outputs.shape[1:])
             step_losses = losses_of(outputs, y).mean(dim=1)
             if step_losses.requires_grad:  # the members' losses are added, never averaged

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.architectures.geometry import Window
+from workers.precision import product_type
 
 _CHUNK_NUMBERS: Final = 2**20
 """The most numbers of columns that stand in memory at a time: 4 MiB in float32, which caches
@@ -34,7 +35,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         bias: (K, out), or None.
     """
     members = inputs.reshape(len(weight), -1, inputs.shape[1])
-    outputs: Tensor = _Linear.apply(members, weight, bias)
+    outputs: Tensor = _Linear.apply(*_for_product(members, weight, bias))
     return outputs.flatten(0, 1)
 
 
@@ -60,8 +61,16 @@ def convolve_columns(images: Tensor, weight: Tensor, bias: Tensor | None, window
     Returns:
         (K n, Co, H', W'), the channels last in memory.
     """
-    outputs: Tensor = _ColumnConvolution.apply(images, weight, bias, window)
+    outputs: Tensor = _ColumnConvolution.apply(*_for_product(images, weight, bias), window)
     return outputs
+
+
+def _for_product(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Bring operands to the type in which autocast, where it is on, wants a product."""
+    dtype = product_type(inputs)
+    return inputs.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 class _Linear(torch.autograd.Function):
@@ -193,7 +202,9 @@ def _add_up_columns(columns: Tensor, window: Window, *, out: Tensor) -> None:
     (down, right), (row_gap, column_gap) = window.stride, window.dilation
     rows, places = window.output_size((height, width))
     seen = columns.view(size, rows, places, kernel_h, kernel_w, depth)
-    padded = columns.new_zeros(size, height + 2 * above, width + 2 * left, depth)
+    # Sums of bfloat16 are kept in float32, as torch's own kernels keep them.
+    dtype = torch.promote_types(columns.dtype, torch.float32)
+    padded = columns.new_zeros(size, height + 2 * above, width + 2 * left, depth, dtype=dtype)
     for i in range(kernel_h):
         for j in range(kernel_w):
             top, start = i * row_gap, j * column_gap

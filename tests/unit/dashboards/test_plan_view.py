@@ -28,6 +28,7 @@ class Finished:
 
     notes: Sequence[str] = ()
     memory_bytes: int | None = None
+    has_bfloat16: bool | None = None
 
     def __init__(self, text: str, *, seconds: float, num_known: int = 0) -> None:
         self._plan = make_plan(read_spec(text), data_root=ROOT)

@@ -173,7 +173,7 @@ def test_python_values_make_the_same_spec_as_text() -> None:
         ),
         ("resources: {gpus: .nan}", "2:19: resources.gpus: must be a finite number"),
         ("execution: {timeout: 20}", "2:22: execution.timeout: must be a positive duration"),
-        ("execution: {precision: bfloat16}", "2:24: execution.precision: 'bfloat16' is not supp"),
+        ("execution: {precision: float16}", "2:24: execution.precision: 'float16' is not supp"),
         ("checkpoints: {keep: [worst]}", "2:22: checkpoints.keep[0]: must be one of best, last"),
         ("version: 2", "2:10: version: must be an integer from 1 to 1, got 2"),
         ('description: "a\\u202eb"', "2:14: description: holds the character U+202E"),

@@ -60,6 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "last": {"select": "last", "layers": RICH},
     "by loss": {"metric": "val/loss", "lr": 0.4},
     "linear": {"layers": ["flatten", {"linear": 10}], "loss": "hinge"},
+    "bfloat16": {"precision": "bfloat16", "layers": RICH},
 }
 
 

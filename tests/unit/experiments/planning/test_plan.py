@@ -312,9 +312,11 @@ class Knows:
         kept: Collection[str] = ("best", "last"),
         samples: Sequence[CostSample] = (),
         memory_bytes: int | None = None,
+        has_bfloat16: bool | None = None,
         source: SourceNetwork | None = None,
     ) -> None:
         self.memory_bytes = memory_bytes
+        self.has_bfloat16 = has_bfloat16
         self._done, self._kept = set(done), set(kept)
         self._samples, self._source = samples, source
 
@@ -330,7 +332,7 @@ class Knows:
         return experiment_id in self._done
 
     def samples(self, resources: Resources) -> Sequence[CostSample]:
-        assert resources == Resources()
+        assert resources.cpus == 1
         return self._samples
 
     def measure_torchvision(self, name: str, shape: Shape, outputs: int) -> TorchvisionFigures:
@@ -576,3 +578,48 @@ def test_large_plans_are_made_quickly_and_without_torch() -> None:
     assert (number, torch) == ("10000", "False")
     assert float(grid_seconds) < 3
     assert float(deep_seconds) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("there", "model", "resources", "told"),
+    [
+        (False, "resnet18", "{cpus: 1}", "this machine's processor has no instructions for it"),
+        (True, "resnet18", "{cpus: 1}", None),
+        (None, "resnet18", "{cpus: 1}", None),
+        (False, "resnet18", "{gpus: 1}", None),
+        (
+            True,
+            "softmax_regression",
+            "{cpus: 1}",
+            "a step of these networks is mostly the starting of operations",
+        ),
+        (
+            True,
+            "softmax_regression",
+            "{gpus: 1}",
+            "a step of these networks is mostly the starting of operations",
+        ),
+    ],
+)
+def test_bfloat16_that_makes_nothing_faster_is_told(
+    there: bool | None, model: str, resources: str, told: str | None
+) -> None:
+    text = (
+        f"name: t\nparameters: {{model: {model}, lr: 0.1}}\nresources: {resources}\n"
+        "data: {name: fake, image_shape: [3, 32, 32], classes: 10, examples: 1000}\n"
+        "execution: {precision: %s}\n"
+    )
+    knows = Knows(has_bfloat16=there)
+    found = [each for each in plan(text % "bfloat16", knowledge=knows).warnings if "bfloat" in each]
+    assert len(found) == (told is not None)
+    assert told is None or told in found[0]
+    assert not any("bfloat" in each for each in plan(text % "float32", knowledge=knows).warnings)
+
+
+def test_precision_makes_another_trial() -> None:
+    exact, rounded = (
+        plan(f"{TWO}execution: {{precision: {precision}}}\n").trials
+        for precision in ("float32", "bfloat16")
+    )
+    assert not {each.content_key for each in exact} & {each.content_key for each in rounded}
+    assert {each.config.precision for each in rounded} == {"bfloat16"}

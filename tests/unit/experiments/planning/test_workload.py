@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,15 @@ def test_evaluating_many_examples_may_take_more_memory_than_training_on_a_few() 
         num_train=9000, num_val=900, num_test=5000, batch_size=1, epochs=1, optimizer="sgd"
     )
     assert many.memory_bytes == 4 * (3 * parameters + 1024 * 2 * CONV_OUTPUTS)
+
+
+def test_bfloat16_takes_half_for_activations_and_has_copies_of_weights() -> None:
+    parameters = CONV_PARAMETERS + LINEAR_PARAMETERS
+    batch = 32 * (CONV_OUTPUTS + RELU_OUTPUTS + LINEAR_OUTPUTS + 2 * CONV_OUTPUTS)
+    sizes = {"num_train": 100, "num_val": 10, "num_test": 7, "batch_size": 32, "epochs": 3}
+    done = network().work(**sizes, optimizer="sgd", precision="bfloat16")
+    assert done.memory_bytes == 4 * 3 * parameters + 2 * (parameters + batch)
+    assert replace(done, memory_bytes=0) == replace(work(network()), memory_bytes=0)
 
 
 def test_weights_that_are_never_learned_take_memory_once() -> None:
