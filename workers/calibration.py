@@ -28,6 +28,7 @@ from workers.devices import has_convolutions, memory_for, release_memory, wait_f
 from workers.failures import StopRequestedError
 from workers.groups import build_group
 from workers.modules import module_without_storage
+from workers.recorded_steps import STEPS_TO_RECORD
 
 _FEWEST_STEPS: Final = 2
 _WINDOW_SECONDS: Final = 0.05
@@ -116,6 +117,9 @@ class Trainee:
         """Build networks of these trials, in turn, and make their first steps, which are slow.
 
         `go_on` is called before each step; what it raises ends it.
+
+        Raises:
+            RuntimeError: The steps should be a graph, and cannot be.
         """
         self._device = device
         self._timer = timer
@@ -125,7 +129,9 @@ class Trainee:
         ordered = sorted(repeated, key=pack_order)
         self._group = build_group(ordered, data, device=device, strategy=strategy)
         self._epoch_steps = self._group.members[0].steps_per_epoch
-        self._train(1)
+        self._train(STEPS_TO_RECORD if strategy.graph else 1)
+        if strategy.graph and not Strategy.parse(self._group.strategy).graph:
+            raise RuntimeError(f"{strategy.text}: its steps cannot be recorded here")
         self.step_seconds = self._train(_FEWEST_STEPS)
 
     def window_seconds(self, window: float) -> float:

@@ -5,7 +5,7 @@ import resource
 import sys
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from experiments.planning.strategies import KERNELS_VERSION, Layout
 
@@ -55,6 +55,13 @@ def memory_for(device: torch.device, *, share: float) -> int | None:
     if device.type != "cuda":
         return None
     return int(share * torch.cuda.get_device_properties(device).total_memory)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Give a tensor of the CPU on a device, without waiting for what that does."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def release_memory(device: torch.device) -> None:

@@ -49,11 +49,14 @@ class Group(Protocol):
 class Alone:
     """One network by itself, in torch's own modules."""
 
-    def __init__(self, learner: Learner, *, strategy: str) -> None:
-        """`strategy` is for the trial's record."""
-        self.strategy = strategy
+    def __init__(self, learner: Learner) -> None:
         self.members = (learner,)
         self._learner = learner
+
+    @property
+    def strategy(self) -> str:
+        """How it runs, for a trial's record."""
+        return self._learner.strategy.text
 
     def train_epoch(
         self, epochs: Sequence[int], *, before_step: Callable[[int], None]
@@ -91,10 +94,8 @@ def build_group(
     Raises:
         CheckpointError: The weights that a network starts from cannot be read.
     """
-    assert not strategy.compiled, "`candidates` names none that is"
-    assert not strategy.graph, "`candidates` names none that is"
     if strategy.is_fused:
+        assert not strategy.compiled, "only plain modules are"
         return FusedLearner.start(configs, data, device=device, strategy=strategy)
     (config,) = configs
-    learner = Learner(config, data, device=device, strategy=strategy)
-    return Alone(learner, strategy=strategy.text)
+    return Alone(Learner(config, data, device=device, strategy=strategy))

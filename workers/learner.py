@@ -16,11 +16,12 @@ from workers.augmentation import augment
 from workers.batches import Change, blocks
 from workers.criterion import Criterion, Score
 from workers.datasets.staged import Split, StagedData
-from workers.devices import memory_layout
+from workers.devices import memory_layout, send
 from workers.evaluation import evaluate
 from workers.modules import build_module, set_dropout_generator
 from workers.optimizers import build_optimizer
 from workers.precision import forward_in
+from workers.recorded_steps import RecordedStep, recorded
 from workers.schedules import learning_rate
 from workers.transfer import start_from, train_mode
 
@@ -94,12 +95,25 @@ class Learner:
         self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
         self._criterion = Criterion(config, self.data)
-        self._forward = forward_in(config.precision, self.module, device)
+        self._strategy = strategy
+        compiled = torch.compile(self.module, dynamic=False) if strategy.compiled else self.module
+        self._forward = forward_in(config.precision, compiled, device)
         learned = (weight for weight in self.module.parameters() if weight.requires_grad)
         self._optimizer = build_optimizer(config.optimizer, learned)
         self._chance = torch.Generator()
         self._dropout = torch.Generator(device)
         set_dropout_generator(self.module, self._dropout)
+        self._device = device
+        self._graph: RecordedStep | None = None
+        if strategy.graph:
+            self._graph = recorded(
+                self._make_step, module=self.module, device=device, generators=[self._dropout]
+            )
+
+    @property
+    def strategy(self) -> Strategy:
+        """How it runs: a step that cannot be recorded as a graph is not."""
+        return replace(self._strategy, graph=self._graph is not None and self._graph.works)
 
     def train_epoch(self, epoch: int, *, before_step: Callable[[int], None]) -> EpochRecord:
         """Pass once over the training split.
@@ -115,6 +129,9 @@ class Learner:
         train_mode(self.module, config.init)
         losses, tally = [], self._criterion.tally(order.device)
         rates = epoch_rates(config, epoch, steps_per_epoch=self.steps_per_epoch)
+        taken: Sequence[float | Tensor] = rates
+        if self._graph is not None and self._graph.works:
+            taken = send(torch.tensor(rates, dtype=torch.float32), self._device).unbind()
         done = 0
         source = blocks(
             data.train,
@@ -127,7 +144,7 @@ class Learner:
         )
         for inputs, targets in source:
             block_losses, answers = self._train_block(
-                inputs, targets, rates, done=done, before_step=before_step
+                inputs, targets, taken, done=done, before_step=before_step
             )
             done += len(block_losses)
             losses.append(block_losses)
@@ -144,35 +161,37 @@ class Learner:
         self,
         inputs: Tensor,
         targets: Tensor,
-        rates: Sequence[float],
+        rates: Sequence[float | Tensor],
         *,
         done: int,
         before_step: Callable[[int], None],
     ) -> tuple[Tensor, Tensor]:
         """Make the steps of one block, the first of them after `done` others of the epoch.
 
-        `rates` are those of all the epoch's steps. Nothing in here waits for the device. The
-        names are local because this is the innermost loop, and a small network's step takes
-        less than half a millisecond.
+        `rates` are those of all the epoch's steps. Nothing in here waits for the device.
 
         Returns:
             The steps' losses (S,), and the outputs for all inputs (n, ...).
         """
-        forward, loss_of, optimizer = self._forward, self._criterion.loss, self._optimizer
-        size = self.config.batch_size
+        step, size = self._graph or self._make_step, self.config.batch_size
         batches = zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
         losses, answers = [], []
         for x, y in batches:
             before_step(done + 1)
-            outputs = forward(x)
-            loss = loss_of(outputs, y)
-            if loss.requires_grad:  # or else all that could learn is frozen
-                torch.autograd.backward(loss)
-            optimizer.step(lr=rates[done])
-            losses.append(loss.detach())
-            answers.append(outputs.detach())
+            loss, outputs = step(x, y, rates[done])
+            losses.append(loss)
+            answers.append(outputs)
             done += 1
         return torch.stack(losses), torch.cat(answers)
+
+    def _make_step(self, x: Tensor, y: Tensor, rate: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Make one step: the innermost of all; a small network's takes half a millisecond."""
+        outputs = self._forward(x)
+        loss = self._criterion.loss(outputs, y)
+        if loss.requires_grad:  # or else all that could learn is frozen
+            torch.autograd.backward(loss)
+        self._optimizer.step(lr=rate)
+        return loss.detach(), outputs.detach()
 
     def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> Score:
         """Score the network as it is on the split "val" or "test"; see `evaluation.evaluate`."""
@@ -204,6 +223,8 @@ class Learner:
         self.module.load_state_dict(weights)
         if optimizer is not None:
             self._optimizer.restore(optimizer)
+            if self._graph is not None:
+                self._graph.forget()  # the optimizer may keep its state elsewhere now
 
     def _augmentation(self, epoch: int) -> Change | None:
         """Give what is done to the training images of an epoch."""

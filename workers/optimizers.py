@@ -25,9 +25,12 @@ RMSPROP_EPSILON: Final = 1e-8
 
 
 class Optimizer(Protocol):
-    """Changes weights by their gradients; the learning rate is given with each step."""
+    """Changes weights by their gradients; the learning rate is given with each step.
 
-    def step(self, *, lr: float) -> None:
+    It is a number, or in a CUDA graph, which would keep a number for ever, a float32 tensor ().
+    """
+
+    def step(self, *, lr: float | Tensor) -> None:
         """Update the weights once, in place, and forget their gradients."""
 
     def state(self) -> dict[str, Any]:
@@ -64,7 +67,7 @@ class Sgd:
         self._buffers: list[Tensor | None] = [None] * len(self._weights)
 
     @torch.no_grad()
-    def step(self, *, lr: float) -> None:
+    def step(self, *, lr: float | Tensor) -> None:
         """Update the weights once, in place, and forget their gradients."""
         sgd(
             self._weights,
@@ -105,12 +108,12 @@ class RmsProp:
         self._weight_decay = weight_decay
         self._squares = [torch.zeros_like(weight) for weight in self._weights]
         self._buffers = [torch.zeros_like(weight) for weight in self._weights]
-        self._counts = [torch.zeros(()) for _ in self._weights]
+        self._counts = [torch.zeros((), device=weight.device) for weight in self._weights]
         # There is no fused kernel; on a GPU all weights at once spare many small ones.
         self._together = any(weight.is_cuda for weight in self._weights)
 
     @torch.no_grad()
-    def step(self, *, lr: float) -> None:
+    def step(self, *, lr: float | Tensor) -> None:
         """Update the weights once, in place, and forget their gradients."""
         rmsprop(
             self._weights,
@@ -120,6 +123,7 @@ class RmsProp:
             self._buffers,
             self._counts,
             foreach=self._together,
+            capturable=self._together,
             lr=lr,
             alpha=RMSPROP_DECAY,
             eps=RMSPROP_EPSILON,
@@ -155,7 +159,7 @@ class Adam:
         self._counts = [torch.zeros((), device=weight.device) for weight in self._weights]
 
     @torch.no_grad()
-    def step(self, *, lr: float) -> None:
+    def step(self, *, lr: float | Tensor) -> None:
         """Update the weights once, in place, and forget their gradients."""
         adam(
             self._weights,

@@ -10,13 +10,13 @@ BFLOAT16 for Deep Learning Training", 2019).
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Forward = Callable[[Tensor], Tensor]
 """Inputs (n, ...) -> a network's raw outputs (n, ...)."""
 
 
-def forward_in(precision: str, module: nn.Module, device: torch.device) -> Forward:
+def forward_in(precision: str, module: Forward, device: torch.device) -> Forward:
     """Give a network's forward pass in a precision of `experiments.records.PRECISIONS`.
 
     Its outputs are float32 in any of them; the module is as it was, and may be trained,
@@ -30,7 +30,7 @@ def forward_in(precision: str, module: nn.Module, device: torch.device) -> Forwa
         # Each weight is used once a pass, so there is nothing to gain from a cache of rounded
         # weights, which a CUDA graph must not rely on.
         with torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False):
-            outputs: Tensor = module(inputs)
+            outputs = module(inputs)
         return outputs.float()
 
     return forward

@@ -212,7 +212,9 @@ class _Program:
         share = seconds / len(self._runs)
         for run, record, score in zip(self._runs, records, scores, strict=True):
             self._try(run, partial(run.take_scores, record, score, training_seconds=share))
-        self.is_new = False
+        if self.is_new:
+            self.is_new = False
+            self._strategy = self._group.strategy  # as its first steps turned out
 
     def _finish(self) -> None:
         """Score the trials that have no epoch left on the test split, and end them."""

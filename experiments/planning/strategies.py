@@ -5,7 +5,7 @@ rounding. Which is the fastest is measured (`workers/calibration.py`), not known
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from experiments.planning.cost import Work
@@ -121,9 +121,13 @@ def candidates(
         packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_CPU]
         other = "contiguous"
     layouts = [Strategy(layout=other)] if has_images else []
-    if has_images and gpus > 0:
+    if gpus == 0:
+        return tuple(dict.fromkeys([thumb, PLAIN, *packs, *layouts]))
+    graphs = [replace(each, graph=True) for each in (*packs, PLAIN, *layouts)]
+    if has_images:
         layouts += [Strategy(each.members, other) for each in packs[:1]]
-    return tuple(dict.fromkeys([thumb, PLAIN, *packs, *layouts]))
+    compiled = [replace(graphs[-1], compiled=True)]
+    return tuple(dict.fromkeys([thumb, PLAIN, *graphs, *packs, *layouts, *compiled]))
 
 
 @dataclass(frozen=True, slots=True)

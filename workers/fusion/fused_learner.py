@@ -7,6 +7,7 @@ depend neither on how many members there are nor on who they are.
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -21,7 +22,7 @@ from workers.augmentation import augment
 from workers.batches import standardise
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
-from workers.devices import memory_layout
+from workers.devices import memory_layout, send
 from workers.fusion.fused_criterion import FusedCriterion
 from workers.fusion.fused_network import (
     fuse,
@@ -29,11 +30,12 @@ from workers.fusion.fused_network import (
     member_state,
     set_dropout_generators,
 )
-from workers.fusion.fused_optimizers import build_fused_optimizer
+from workers.fusion.fused_optimizers import Rates, build_fused_optimizer
 from workers.initial_values import initial_state
 from workers.learner import EpochRecord, draw_order, epoch_rates, mean_loss
 from workers.modules import module_without_storage
 from workers.precision import forward_in
+from workers.recorded_steps import RecordedStep, recorded
 
 FUSED: Final = Strategy(MOST_MEMBERS)
 """One program, by the rules."""
@@ -82,6 +84,11 @@ class FusedLearner:
         self._criterion = FusedCriterion(configs, self.data)
         self._dropout = [torch.Generator(device) for _ in configs]
         set_dropout_generators(self._module, self._dropout)
+        self._graph: RecordedStep | None = None
+        if strategy.graph:
+            self._graph = recorded(
+                self._make_step, module=self._module, device=device, generators=self._dropout
+            )
 
     @classmethod
     def start(
@@ -106,7 +113,8 @@ class FusedLearner:
     @property
     def strategy(self) -> str:
         """How they run, for a trial's record."""
-        return self._strategy.text_of(len(self._configs))
+        works = self._graph is not None and self._graph.works
+        return replace(self._strategy, graph=works).text_of(len(self._configs))
 
     def train_epoch(
         self, epochs: Sequence[int], *, before_step: Callable[[int], None]
@@ -125,11 +133,15 @@ class FusedLearner:
             generator.manual_seed(stream_seed(config.seed, "dropout", epoch))
         self._module.train()
         rates = self._rates(epochs)
+        taken: Sequence[Rates] = rates
+        is_graph = self._graph is not None and self._graph.works
+        if is_graph or self._device.type != "cpu":  # sent once an epoch, not once a step
+            taken = send(torch.tensor(rates, dtype=torch.float64), self._device).unbind()
         tallies = self._criterion.tallies(self.data.train.indices.device)
         losses, done = list[Tensor](), 0
         for inputs, targets in self._blocks(epochs):
             block_losses, answers = self._train_block(
-                inputs, targets, rates, done=done, before_step=before_step
+                inputs, targets, taken, done=done, before_step=before_step
             )
             done += len(block_losses)
             losses.append(block_losses)
@@ -224,7 +236,7 @@ class FusedLearner:
         self,
         inputs: Tensor,
         targets: Tensor,
-        rates: Sequence[Sequence[float]],
+        rates: Sequence[Rates],
         *,
         done: int,
         before_step: Callable[[int], None],
@@ -234,28 +246,33 @@ class FusedLearner:
         Args:
             inputs: (S K n, ...), step by step, each member by member.
             targets: (S, K, n, ...).
-            rates: Of each step of the epoch, one a member.
+            rates: Of each step of the epoch, one a member (K,).
             done: Steps of the epoch so far.
             before_step: As in `train_epoch`.
 
         Returns:
             The steps' losses (S, K), and the outputs (S, K, n, ...).
         """
-        forward, losses_of, optimizer = self._forward, self._criterion.losses, self._optimizer
+        step = self._graph or self._make_step
         num, size = targets.shape[1:3]
         losses, answers = [], []
         for x, y in zip(torch.split(inputs, num * size), targets, strict=True):
             before_step(done + 1)
-            outputs = forward(x)
-            outputs = outputs.view(num, size, *outputs.shape[1:])
-            step_losses = losses_of(outputs, y).mean(dim=1)
-            if step_losses.requires_grad:  # the members' losses are added, never averaged
-                torch.autograd.backward(step_losses.sum())
-            optimizer.step(lr=rates[done])
-            losses.append(step_losses.detach())
-            answers.append(outputs.detach())
+            step_losses, outputs = step(x, y, rates[done])
+            losses.append(step_losses)
+            answers.append(outputs)
             done += 1
         return torch.stack(losses), torch.stack(answers)
+
+    def _make_step(self, x: Tensor, y: Tensor, rates: Rates) -> tuple[Tensor, Tensor]:
+        """Make a step on inputs (K n, ...) and targets (K, n, ...)."""
+        outputs = self._forward(x)
+        outputs = outputs.view(*y.shape[:2], *outputs.shape[1:])
+        losses = self._criterion.losses(outputs, y).mean(dim=1)
+        if losses.requires_grad:  # the members' losses are added, never averaged
+            torch.autograd.backward(losses.sum())
+        self._optimizer.step(lr=rates)
+        return losses.detach(), outputs.detach()
 
     def _blocks(self, epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs (S K n, ...) standardised, and targets (S, K, n, ...), in blocks."""

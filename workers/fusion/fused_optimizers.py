@@ -15,7 +15,7 @@ the matrix, kernels over each member's eight tensors take 1.2 to 1.4 times as lo
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,11 +26,14 @@ from workers.optimizers import ADAM_BETAS, ADAM_EPSILON, RMSPROP_DECAY, RMSPROP_
 
 _Key = TypeVar("_Key", bound=Hashable)
 
+Rates: TypeAlias = Sequence[float] | Tensor
+"""The learning rates of a step, one a member; as a tensor (K,) float64 on the members' device."""
+
 
 class FusedOptimizer(Protocol):
     """Changes the weights of all members by their gradients."""
 
-    def step(self, *, lr: Sequence[float]) -> None:
+    def step(self, *, lr: Rates) -> None:
         """Update the weights once, in place, each member at its rate; forget the gradients."""
 
     def member_state(self, index: int) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class FusedSgd:
         self._has_buffers = [False] * len(configs)
 
     @torch.no_grad()
-    def step(self, *, lr: Sequence[float]) -> None:
+    def step(self, *, lr: Rates) -> None:
         """Update the weights once, in place, each member at its rate; forget the gradients."""
         gradients = self._weights.take_gradients()
         if self._by_rows:
@@ -87,9 +90,10 @@ class FusedSgd:
             self._buffers[index].zero_()
         self._has_buffers[index] = bool(buffers) and self._settings[index][0] > 0.0
 
-    def _step_rows(self, gradients: Tensor, lr: Sequence[float]) -> None:
+    def _step_rows(self, gradients: Tensor, lr: Rates) -> None:
         rows = _rows(self._weights.matrix, gradients, self._buffers)
-        for (rate, (momentum, decay)), group in _alike(zip(lr, self._settings, strict=True)):
+        settings = zip(_numbers(lr), self._settings, strict=True)
+        for (rate, (momentum, decay)), group in _alike(settings):
             weights, changes, buffers = ([tensors[index] for index in group] for tensors in rows)
             torch._fused_sgd_(
                 weights,
@@ -104,7 +108,7 @@ class FusedSgd:
                 is_first_step=False,
             )
 
-    def _step_all(self, gradients: Tensor, lr: Sequence[float]) -> None:
+    def _step_all(self, gradients: Tensor, lr: Rates) -> None:
         gradients.addcmul_(self._weights.matrix, self._decay)
         self._buffers.mul_(self._momentum).add_(gradients)
         change = self._buffers
@@ -116,11 +120,12 @@ class FusedSgd:
 class _Counted:
     """An optimizer that keeps moving averages from the start, and counts its steps."""
 
-    def __init__(self, weights: "_Weights", averages: Sequence[str], counts: Tensor) -> None:
+    def __init__(self, weights: "_Weights", averages: Sequence[str]) -> None:
         """Start with averages (K, P) of 0, by the names that they have in a state."""
         self._weights = weights
         self._averages = {name: torch.zeros_like(weights.matrix) for name in averages}
-        self._counts = counts  # (K,) float32, as torch's kernels take them
+        # (K,) float32, as torch's kernels take them.
+        self._counts = torch.zeros(len(weights.matrix), device=weights.matrix.device)
 
     def member_state(self, index: int) -> dict[str, Any]:
         """Copy a member's moving averages, and how many steps it made."""
@@ -139,13 +144,13 @@ class FusedRmsProp(_Counted):
     """`workers.optimizers.RmsProp` for each member."""
 
     def __init__(self, configs: Sequence[OptimizerConfig], weights: "_Weights") -> None:
-        super().__init__(weights, ("squares", "buffers"), torch.zeros(len(configs)))
+        super().__init__(weights, ("squares", "buffers"))
         self._has_momentum = [bool(config.momentum) for config in configs]
         self._momentum = weights.column([config.momentum or 0.0 for config in configs])
         self._decay = weights.column([config.weight_decay for config in configs])
 
     @torch.no_grad()
-    def step(self, *, lr: Sequence[float]) -> None:
+    def step(self, *, lr: Rates) -> None:
         """Update the weights once, in place, each member at its rate; forget the gradients."""
         matrix, squares, buffers = self._weights.matrix, *self._averages.values()
         gradients = self._weights.take_gradients()
@@ -175,14 +180,14 @@ class FusedAdam(_Counted):
         decoupled: bool,
         by_rows: bool,
     ) -> None:
-        counts = torch.zeros(len(configs), device=weights.matrix.device)
-        super().__init__(weights, ("means", "squares"), counts)
+        super().__init__(weights, ("means", "squares"))
         self._decoupled = decoupled
         self._by_rows = by_rows
         self._decays = [config.weight_decay for config in configs]
+        self._decay = weights.column(self._decays, dtype=torch.float64)
 
     @torch.no_grad()
-    def step(self, *, lr: Sequence[float]) -> None:
+    def step(self, *, lr: Rates) -> None:
         """Update the weights once, in place, each member at its rate; forget the gradients."""
         gradients = self._weights.take_gradients()
         self._counts += 1
@@ -191,10 +196,10 @@ class FusedAdam(_Counted):
         else:
             self._step_all(gradients, lr)
 
-    def _step_rows(self, gradients: Tensor, lr: Sequence[float]) -> None:
+    def _step_rows(self, gradients: Tensor, lr: Rates) -> None:
         rows = _rows(self._weights.matrix, gradients, *self._averages.values(), self._counts)
         kernel = torch._fused_adamw_ if self._decoupled else torch._fused_adam_
-        for (rate, decay), group in _alike(zip(lr, self._decays, strict=True)):
+        for (rate, decay), group in _alike(zip(_numbers(lr), self._decays, strict=True)):
             weights, changes, means, squares, counts = (
                 [tensors[index] for index in group] for tensors in rows
             )
@@ -214,20 +219,20 @@ class FusedAdam(_Counted):
                 maximize=False,
             )
 
-    def _step_all(self, gradients: Tensor, lr: Sequence[float]) -> None:
+    def _step_all(self, gradients: Tensor, lr: Rates) -> None:
         matrix, means, squares = self._weights.matrix, *self._averages.values()
         beta1, beta2 = ADAM_BETAS
+        rates = self._weights.column(lr, dtype=torch.float64)
         if self._decoupled:
-            pairs = zip(lr, self._decays, strict=True)
-            matrix.mul_(self._weights.column([1 - rate * decay for rate, decay in pairs]))
+            matrix.mul_((1 - rates * self._decay).to(matrix.dtype))
         else:
-            gradients.addcmul_(matrix, self._weights.column(self._decays))
+            gradients.addcmul_(matrix, self._decay.to(matrix.dtype))
         means.lerp_(gradients, 1 - beta1)
         squares.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
         # In float32 1 - 0.999 would have four good digits.
         counts = self._counts.double()[:, None]
         scale = (1 - beta2**counts).rsqrt_().to(matrix.dtype)
-        rates = self._weights.column(lr, dtype=torch.float64) / (1 - beta1**counts)
+        rates = rates / (1 - beta1**counts)
         sizes = squares.sqrt().mul_(scale).add_(ADAM_EPSILON)
         matrix.addcmul_(means / sizes, rates.to(matrix.dtype), value=-1)
 
@@ -288,8 +293,10 @@ class _Weights:
             parameter.grad = None
         return self._as_matrix(gradients)
 
-    def column(self, values: Sequence[float], *, dtype: torch.dtype | None = None) -> Tensor:
+    def column(self, values: Rates, *, dtype: torch.dtype | None = None) -> Tensor:
         """Put one number a member (K, 1) beside the matrix, without waiting for the device."""
+        if isinstance(values, Tensor):
+            return values.to(dtype or self.matrix.dtype)[:, None]
         on_gpu = self.matrix.is_cuda
         numbers = torch.tensor(values, dtype=dtype or self.matrix.dtype, pin_memory=on_gpu)
         return numbers.to(self.matrix.device, non_blocking=True)[:, None]
@@ -313,6 +320,10 @@ class _Weights:
 
 def _rows(*matrices: Tensor) -> list[tuple[Tensor, ...]]:
     return [matrix.unbind() for matrix in matrices]
+
+
+def _numbers(rates: Rates) -> Sequence[float]:
+    return rates.tolist() if isinstance(rates, Tensor) else rates
 
 
 def _alike(keys: Iterable[_Key]) -> Iterable[tuple[_Key, list[int]]]:

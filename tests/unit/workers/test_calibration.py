@@ -1,5 +1,6 @@
 """Ways to train are timed within a budget, and the trials are none the wiser."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from experiments.records import Assignment, TrialConfig
 from tests.samples import SOME_WORK
 from tests.unit.workers.fusion.pack_runs import Listener, assign
 from workers import calibration as calibration_module
-from workers.calibration import calibrate
+from workers.calibration import Trainee, calibrate
 from workers.datasets.staged import StagedData
 from workers.training import run_pack
 
@@ -229,3 +230,21 @@ def ran(event: Event) -> str:
     """Say how a trial that must have succeeded was trained."""
     assert isinstance(event, TrialSucceeded)
     return event.strategy
+
+
+def test_a_graph_that_cannot_be_recorded_is_no_way_to_train(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    def trainee(strategy: Strategy) -> Trainee:
+        return Trainee(
+            [make_config()],
+            digits,
+            strategy,
+            device=CPU,
+            timer=time.monotonic,
+            go_on=lambda: None,
+        )
+
+    assert trainee(PLAIN).step_seconds > 0
+    with pytest.raises(RuntimeError, match="plain, CUDA graph: its steps cannot be recorded here"):
+        trainee(Strategy(graph=True))

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -82,3 +83,23 @@ def test_images_lie_as_the_strategy_says(
     assert {*seen[:half]} == {torch.channels_last}
     assert {*seen[half:]} == {torch.contiguous_format}
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own
+def test_a_compiled_network_learns_as_the_plain_one(
+    make_config: MakeConfig, digits: StagedData
+) -> None:
+    compiled, plain = (
+        build_group([make_config()], digits, device=CPU, strategy=Strategy(compiled=compiled))
+        for compiled in (True, False)
+    )
+    assert losses(compiled, 1) == pytest.approx(losses(plain, 1), rel=1e-4)
+    found, expected = (
+        group.evaluate("val", before_batch=lambda: None)[0] for group in (compiled, plain)
+    )
+    assert found.loss == pytest.approx(expected.loss, rel=1e-3)
+    assert compiled.strategy == "plain, compiled"
+    (one,), (other,) = compiled.members, plain.members
+    assert list(one.weights()) == list(other.weights())

@@ -74,6 +74,16 @@ def test_a_gpu_tries_what_fits_its_memory() -> None:
     assert most(None) == 512
 
 
+def test_a_gpu_tries_graphs_of_every_size_and_the_compiler_last() -> None:
+    tried = candidates(SMALL, gpus=1, has_images=True)
+    graphs = {each.members for each in tried if each.graph}
+    assert graphs == {each.members for each in tried if not each.graph}
+    assert tried[-1] == Strategy(layout="channels_last", compiled=True, graph=True)
+    assert not any(each.compiled and each.is_fused for each in tried)
+    on_cpu = candidates(SMALL, gpus=0, has_images=True)
+    assert not any(each.graph or each.compiled for each in on_cpu)
+
+
 def test_layouts_are_tried_where_they_matter() -> None:
     def layouts(*, gpus: float, has_images: bool) -> set[str | None]:
         tried = candidates(SMALL, gpus=gpus, has_images=has_images)
