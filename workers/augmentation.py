@@ -10,6 +10,7 @@ from torch.nn.functional import grid_sample, pad
 
 from experiments.data.augmentation import AUGMENTATIONS, smallest_window
 from experiments.records import AugmentationConfig
+from workers.devices import send
 
 _DRAWS = 5
 """Uniform numbers an image takes, whatever is done with it."""
@@ -32,9 +33,20 @@ def augment(
     """
     if config.name == "none":
         return inputs, targets
+    return augment_by(draw(len(inputs), generator), inputs, targets, config)
+
+
+def draw(count: int, generator: torch.Generator) -> Tensor:
+    """Draw what decides the change of so many images: (count, 5) uniform numbers below 1."""
+    return torch.rand(count, _DRAWS, generator=generator, device=generator.device)
+
+
+def augment_by(
+    draws: Tensor, inputs: Tensor, targets: Tensor, config: AugmentationConfig
+) -> tuple[Tensor, Tensor]:
+    """Change images as `augment` does, by what `draw` gave for them, anywhere."""
     masks = targets[:, None] if targets.ndim == 3 else None
-    draws = torch.rand(len(inputs), _DRAWS, generator=generator, device=generator.device)
-    inputs, masks = _changed(inputs, masks, config, draws.to(inputs.device))
+    inputs, masks = _changed(inputs, masks, config, send(draws, inputs.device))
     return inputs, targets if masks is None else masks[:, 0]
 
 

@@ -5,14 +5,15 @@ of gathering and converting every batch by itself.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
 
 from workers.criterion import Criterion
 from workers.datasets.staged import Split, StagedData
+from workers.devices import send
 
 BLOCK_BYTES: Final = 2**22
 
@@ -61,8 +62,46 @@ def blocks(
     """
     input_bytes = 4 * math.prod(data.input_shape)
     size = multiple * max(1, BLOCK_BYTES // (input_bytes * multiple))
-    for positions in torch.split(order, size):
-        inputs, targets = split.gather(positions)
+    for inputs, targets in gathered(split, torch.split(order, size), device=data.mean.device):
         if change is not None:
             inputs, targets = change(inputs, targets)
         yield standardise(inputs, data, layout=layout), criterion.targets(inputs, targets)
+
+
+def gathered(
+    split: Split, positions: Iterable[Tensor], *, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the raw inputs and targets at each of some positions (n,) of a split, on a device.
+
+    Where the split has no room there, examples are gathered on the host and copied while those
+    before them are worked on.
+    """
+    found = (split.gather(each) for each in positions)
+    if split.inputs.device == device:
+        yield from found
+        return
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def copied(block: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], torch.cuda.Event]:
+        with torch.cuda.stream(stream):
+            inputs, targets = (send(part, device) for part in block)
+        return (inputs, targets), stream.record_event()
+
+    for block, arrival in one_ahead(map(copied, found)):
+        here = torch.cuda.current_stream(device)
+        here.wait_event(arrival)
+        for part in block:
+            part.record_stream(here)  # its memory belongs to the other stream
+        yield block
+
+
+_Item = TypeVar("_Item")
+
+
+def one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield items, each when the one after it has been begun."""
+    before = next(items, None)
+    while before is not None:
+        after = next(items, None)
+        yield before
+        before = after

@@ -64,6 +64,11 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Give the memory of a GPU that nobody holds; None for other devices."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
 def release_memory(device: torch.device) -> None:
     """Hand memory that nothing uses any more back to the device."""
     if device.type == "cuda":

@@ -31,12 +31,12 @@ def evaluate(
     """
     module.eval()
     batch = evaluation_batch(data.input_shape)
-    device = split.indices.device
+    device = data.mean.device
     forward = forward_in(precision, module, device)
     total = torch.zeros((), dtype=torch.float64, device=device)
     tally = criterion.tally(device)
     with torch.inference_mode():
-        order = torch.arange(len(split), device=device)
+        order = torch.arange(len(split), device=split.indices.device)
         source = blocks(split, order, data, criterion, multiple=batch, layout=layout)
         for inputs, targets in source:
             for x, y in zip(torch.split(inputs, batch), torch.split(targets, batch), strict=True):

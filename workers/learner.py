@@ -15,7 +15,7 @@ from experiments.streams import stream_seed
 from workers.augmentation import augment
 from workers.batches import Change, blocks
 from workers.criterion import Criterion, Score
-from workers.datasets.staged import Split, StagedData
+from workers.datasets.staged import StagedData
 from workers.devices import memory_layout, send
 from workers.evaluation import evaluate
 from workers.modules import build_module, set_dropout_generator
@@ -124,10 +124,10 @@ class Learner:
                 what it raises ends the epoch.
         """
         config, data = self.config, self.data
-        order = draw_order(config, epoch, data.train)
+        order = send(draw_order(config, epoch, len(data.train)), data.train.indices.device)
         self._dropout.manual_seed(stream_seed(config.seed, "dropout", epoch))
         train_mode(self.module, config.init)
-        losses, tally = [], self._criterion.tally(order.device)
+        losses, tally = [], self._criterion.tally(self._device)
         rates = epoch_rates(config, epoch, steps_per_epoch=self.steps_per_epoch)
         taken: Sequence[float | Tensor] = rates
         if self._graph is not None and self._graph.works:
@@ -235,10 +235,10 @@ class Learner:
         return functools.partial(augment, config=config, generator=self._chance)
 
 
-def draw_order(config: TrialConfig, epoch: int, split: Split) -> Tensor:
-    """Draw in which order an epoch passes over a split: (N,) int64, on the split's device."""
+def draw_order(config: TrialConfig, epoch: int, num_examples: int) -> Tensor:
+    """Draw in which order an epoch passes over a split: (N,) int64, on the CPU."""
     drawn = torch.Generator().manual_seed(stream_seed(config.seed, "order", epoch))
-    return torch.randperm(len(split), generator=drawn).to(split.indices.device)
+    return torch.randperm(num_examples, generator=drawn)
 
 
 def epoch_rates(config: TrialConfig, epoch: int, *, steps_per_epoch: int) -> list[float]:

@@ -9,6 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.devices import free_bytes
+
+_SHARE = 0.5
+"""The most of a device's free memory that a data set may take."""
 _BLOCK_VALUES = 2**22  # counted at a time; bounds the memory of the statistics
 
 
@@ -62,7 +66,9 @@ class StagedData:
     def to(self, device: torch.device) -> "StagedData":
         """Give the data with all tensors on a device (itself, on the CPU).
 
-        The last set that was moved stays on its device, for the trials that follow.
+        Splits that would take more than half of the device's free memory stay where they are, and
+        only `mean` and `std` move. The last set that was moved stays on its device, for the trials
+        that follow.
         """
         if device.type == "cpu":
             return self
@@ -76,8 +82,12 @@ _moved: dict[tuple[StagedData, torch.device], StagedData] = {}  # by identity; o
 
 
 def _move(data: StagedData, device: torch.device) -> StagedData:
-    """Copy each tensor to a device once, however many splits share it."""
+    """Copy each tensor to a device once, however many splits share it, if there is room."""
     copies: dict[int, Tensor] = {}
+    parts = (data.train, data.val, data.test)
+    tensors = {id(each): each for part in parts for each in (part.inputs, part.targets)}
+    free = free_bytes(device)
+    fits = free is None or sum(each.nbytes for each in tensors.values()) <= _SHARE * free
 
     def copy(tensor: Tensor) -> Tensor:
         if id(tensor) not in copies:
@@ -85,6 +95,8 @@ def _move(data: StagedData, device: torch.device) -> StagedData:
         return copies[id(tensor)]
 
     def split(part: Split) -> Split:
+        if not fits:
+            return part
         return Split(copy(part.inputs), copy(part.targets), copy(part.indices))
 
     return replace(

@@ -18,8 +18,8 @@ from experiments.planning.packing import MOST_MEMBERS
 from experiments.planning.strategies import Strategy
 from experiments.records import TrialConfig
 from experiments.streams import stream_seed
-from workers.augmentation import augment
-from workers.batches import standardise
+from workers.augmentation import augment_by, draw
+from workers.batches import gathered, standardise
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
 from workers.devices import memory_layout, send
@@ -68,7 +68,7 @@ class FusedLearner:
         """
         self.data = data.to(device)
         self._unmoved = data
-        self._device = device
+        self._device = self.data.mean.device
         self._configs = tuple(configs)
         self._batch_size = configs[0].batch_size
         self.steps_per_epoch = math.ceil(len(data.train) / self._batch_size)
@@ -137,7 +137,7 @@ class FusedLearner:
         is_graph = self._graph is not None and self._graph.works
         if is_graph or self._device.type != "cpu":  # sent once an epoch, not once a step
             taken = send(torch.tensor(rates, dtype=torch.float64), self._device).unbind()
-        tallies = self._criterion.tallies(self.data.train.indices.device)
+        tallies = self._criterion.tallies(self._device)
         losses, done = list[Tensor](), 0
         for inputs, targets in self._blocks(epochs):
             block_losses, answers = self._train_block(
@@ -164,15 +164,15 @@ class FusedLearner:
         """
         self._module.eval()
         examples = self.data.val if split == "val" else self.data.test
-        num, device = len(self._configs), examples.indices.device
+        num, device = len(self._configs), self._device
         size = max(_LEAST_EVALUATED, self._batch_size)
         size = min(size, evaluation_batch(self.data.input_shape))
         totals = torch.zeros(num, dtype=torch.float64, device=device)
         tallies = self._criterion.tallies(device)
-        order = torch.arange(len(examples), device=device)
+        order = torch.arange(len(examples), device=examples.indices.device)
         with torch.inference_mode():
-            for positions in torch.split(order, self._block_size(size)):
-                raw, targets = examples.gather(positions)
+            parts_of_order = torch.split(order, self._block_size(size))
+            for raw, targets in gathered(examples, parts_of_order, device=device):
                 wanted = self._criterion.shared_targets(raw, targets)
                 inputs = standardise(raw, self.data, layout=self._layout)
                 parts = []
@@ -278,37 +278,40 @@ class FusedLearner:
         """Yield inputs (S K n, ...) standardised, and targets (S, K, n, ...), in blocks."""
         size, num = self._batch_size, len(self._configs)
         pairs = [*zip(self._configs, epochs, strict=True)]
-        orders = torch.stack([draw_order(*pair, self.data.train) for pair in pairs])  # (K, N)
+        drawn = [draw_order(*pair, len(self.data.train)) for pair in pairs]
+        orders = send(torch.stack(drawn), self.data.train.indices.device)  # (K, N)
         chances = [
             torch.Generator().manual_seed(stream_seed(config.seed, "augmentation", epoch))
             for config, epoch in pairs
         ]
         whole = orders.shape[1] // size * size
         parts = torch.split(orders[:, :whole], self._block_size(size), dim=1)
-        for part in (*parts, orders[:, whole:]):
-            if part.shape[1] > 0:
-                positions = part.reshape(num, -1, min(size, part.shape[1]))
-                yield self._block(positions.transpose(0, 1), chances)
+        positions = [
+            part.reshape(num, -1, min(size, part.shape[1])).transpose(0, 1)  # (S, K, n)
+            for part in (*parts, orders[:, whole:])
+            if part.shape[1] > 0
+        ]
+        flat = (each.flatten() for each in positions)
+        found = gathered(self.data.train, flat, device=self._device)
+        for each, (raw, targets) in zip(positions, found, strict=True):
+            yield self._block(each.shape, raw, targets, chances)
 
     def _block(
-        self, positions: Tensor, chances: Sequence[torch.Generator]
+        self,
+        shape: torch.Size,
+        raw: Tensor,
+        targets: Tensor,
+        chances: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """Gather, change and standardise the examples at positions (S, K, n)."""
-        raw, targets = self.data.train.gather(positions.flatten())
-        raw = raw.view(*positions.shape, *raw.shape[1:])
-        targets = targets.view(*positions.shape, *targets.shape[1:])
+        """Change and standardise the raw examples (S K n, ...) of a block of a shape (S, K, n)."""
         config = self._configs[0].augmentation  # one for all
         if config.name != "none":
-            pairs = zip(raw.unbind(dim=1), targets.unbind(dim=1), chances, strict=True)
-            changed = [
-                augment(images.flatten(0, 1), truth.flatten(0, 1), config, generator=generator)
-                for images, truth, generator in pairs
-            ]
-            raw, targets = (
-                torch.stack([part.unflatten(0, positions.shape[::2]) for part in parts], dim=1)
-                for parts in zip(*changed, strict=True)
-            )
-        inputs = standardise(raw.flatten(0, 2), self.data, layout=self._layout)
+            steps, _, size = shape
+            own = [draw(steps * size, generator).view(steps, size, -1) for generator in chances]
+            draws = torch.stack(own, dim=1).flatten(0, 2)
+            raw, targets = augment_by(draws, raw, targets, config)
+        inputs = standardise(raw, self.data, layout=self._layout)
+        raw, targets = (part.view(*shape, *part.shape[1:]) for part in (raw, targets))
         return inputs, self._criterion.targets(raw, targets)
 
     def _block_size(self, batch_size: int) -> int:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from experiments.records import TrialConfig
 from workers import batches
-from workers.batches import blocks, standardise
+from workers.batches import blocks, one_ahead, standardise
 from workers.criterion import Criterion
 from workers.datasets.staged import Split, StagedData
 
@@ -69,3 +69,16 @@ def test_a_change_is_made_to_raw_inputs_before_anything_else(
     raw, own = digits.train.gather(order)
     assert torch.equal(images, standardise(raw.flip(-1), digits))
     assert torch.equal(labels, own + 1)
+
+
+def test_the_next_is_begun_before_one_is_worked_on() -> None:
+    said = list[str]()
+
+    def begin(number: int) -> int:
+        said.append(f"begin {number}")
+        return number
+
+    for number in one_ahead(map(begin, range(3))):
+        said.append(f"work on {number}")
+    assert said == ["begin 0", "begin 1", "work on 0", "begin 2", "work on 1", "work on 2"]
+    assert list(one_ahead(iter(()))) == []

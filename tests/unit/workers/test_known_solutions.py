@@ -112,7 +112,7 @@ def test_sgd_on_the_perceptron_loss_is_rosenblatts_rule(
     found = list[NDArray[np.float64]]()
     learner.train_epoch(1, before_step=lambda _: found.append(last_layer(learner)))
     num_wrong = 0
-    for step, place in enumerate(draw_order(config, 1, data.train).tolist()):
+    for step, place in enumerate(draw_order(config, 1, len(data.train)).tolist()):
         np.testing.assert_allclose(found[step], weights, rtol=0, atol=1e-4)
         x, t = np.array([*images[place].tolist(), 1.0]), 2 * classes[place].item() - 1
         if t * (weights @ x) <= 0:  # a wrong answer: the weights move by lr t x

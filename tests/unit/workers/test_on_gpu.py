@@ -1,5 +1,6 @@
 """What only a GPU can show: no step waits for it, and graphs are the steps that they record."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,22 @@ def test_replays_draw_dropout_anew(
     first = losses(group, 2)
     torch.testing.assert_close(first, losses(same, 2), rtol=1e-4, atol=1e-5)
     assert len(set(first.flatten().tolist())) > first.numel() // 2
+
+
+@pytest.mark.parametrize("members", MEMBERS)
+def test_a_set_without_room_is_copied_block_by_block(
+    make_config: MakeConfig,
+    digits: StagedData,
+    device: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
+    members: int,
+) -> None:
+    expected = losses(group_of(make_config, digits, device, Strategy(members)), 2)
+    monkeypatch.setattr("workers.datasets.staged.free_bytes", lambda _: 0)
+    there = dataclasses.replace(digits, name="on the host")  # another set: nothing is moved yet
+    group = group_of(make_config, there, device, Strategy(members))
+    assert group.members[0].data.train.inputs.device.type == "cpu"
+    torch.testing.assert_close(losses(group, 2), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("members", MEMBERS)

@@ -109,6 +109,18 @@ def test_a_set_is_copied_to_a_device_once_for_all_trials() -> None:
     assert data.to(META) is data.to(torch.device("meta"))
 
 
+@pytest.mark.parametrize(("room", "place"), [(2 * 768, META), (2 * 768 - 1, torch.device("cpu"))])
+def test_a_set_without_room_on_a_device_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, room: int, place: torch.device
+) -> None:
+    monkeypatch.setattr(staged, "free_bytes", lambda _: room)
+    data = staged_set()  # two files of 6 images of 3 x 4 x 5 bytes, and 6 labels for both
+    moved = data.to(META)
+    for split in (moved.train, moved.val, moved.test):
+        assert {split.inputs.device, split.targets.device, split.indices.device} == {place}
+    assert moved.mean.device == moved.std.device == META
+
+
 def test_another_set_takes_the_place_of_the_one_on_the_device() -> None:
     one, other = staged_set(), staged_set(9)
     first = one.to(META)
