@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from experiments.planning.strategies import PLAIN, Strategy
-from experiments.records import TrialConfig
+from experiments.records import ScheduleConfig, TrialConfig
 from experiments.streams import stream_seed
 from workers.augmentation import augment
 from workers.batches import Change, blocks
 from workers.criterion import Criterion, Score
 from workers.datasets.staged import StagedData
 from workers.devices import memory_layout, send
-from workers.evaluation import evaluate
+from workers.evaluation import evaluate, evaluated_at_once
 from workers.modules import build_module, set_dropout_generator
 from workers.optimizers import build_optimizer
 from workers.precision import forward_in
@@ -202,6 +202,7 @@ class Learner:
             self.data,
             self._criterion,
             before_batch=before_batch,
+            batch_size=evaluated_at_once(self.config.architecture, self._device),
             layout=self._layout,
             precision=self.config.precision,
         )
@@ -243,17 +244,25 @@ def draw_order(config: TrialConfig, epoch: int, num_examples: int) -> Tensor:
 
 def epoch_rates(config: TrialConfig, epoch: int, *, steps_per_epoch: int) -> list[float]:
     """Give the learning rates of the steps of an epoch, from 1."""
+    optimizer, epochs = config.optimizer, config.epochs
+    return [*_rates(config.schedule, optimizer.lr, epochs, epoch, steps_per_epoch)]
+
+
+@functools.lru_cache(maxsize=1024)  # the seeds of a variant ask alike
+def _rates(
+    schedule: ScheduleConfig, base: float, epochs: int, epoch: int, steps_per_epoch: int
+) -> tuple[float, ...]:
     last = epoch * steps_per_epoch
-    return [
+    return tuple(
         learning_rate(
-            config.schedule,
-            base=config.optimizer.lr,
+            schedule,
+            base=base,
             step=step,
             steps_per_epoch=steps_per_epoch,
-            total_steps=steps_per_epoch * config.epochs,
+            total_steps=steps_per_epoch * epochs,
         )
         for step in range(last - steps_per_epoch, last)
-    ]
+    )
 
 
 def mean_loss(batch_losses: Tensor, *, batch_size: int, num_examples: int) -> float:

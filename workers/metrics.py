@@ -3,8 +3,9 @@
 What each metric means is in `experiments.tasks.METRICS`.
 """
 
+import copy
 import math
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -40,7 +41,23 @@ class ClassTally:
         self._num_classes = num_classes
         self._is_matrix = num_classes <= MAX_CONFUSION_CLASSES
         rows = num_classes if self._is_matrix else 3
-        self._counts = torch.zeros(rows * num_classes, dtype=torch.int64, device=device)
+        # A row a network, see `of_members`.
+        self._counts = torch.zeros(1, rows * num_classes, dtype=torch.int64, device=device)
+
+    def of_members(self, num: int) -> Self:
+        """Start to count for so many networks at once, whose batches lie one after the other."""
+        together = copy.copy(self)
+        together._counts = self._counts.new_zeros(num, self._counts.shape[1])
+        return together
+
+    def members(self) -> list[Self]:
+        """Give the tally of each network by itself; waits for the device once."""
+        parts = []
+        for counts in torch.split(self._counts.cpu(), 1):
+            part = copy.copy(self)
+            part._counts = counts
+            parts.append(part)
+        return parts
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Count a batch; the largest output is the answer."""
@@ -48,13 +65,14 @@ class ClassTally:
 
     def _add(self, answers: Tensor, targets: Tensor) -> None:
         """Count answers and true classes, (n,) int64 each."""
+        answers, targets = (each.view(len(self._counts), -1) for each in (answers, targets))
         ones, size = torch.ones_like(targets), self._num_classes
         if self._is_matrix:
-            self._counts.scatter_add_(0, targets * size + answers, ones)
+            self._counts.scatter_add_(1, targets * size + answers, ones)
             return
-        self._counts.scatter_add_(0, targets, (answers == targets).to(torch.int64))
-        self._counts.scatter_add_(0, answers + size, ones)
-        self._counts.scatter_add_(0, targets + 2 * size, ones)
+        self._counts.scatter_add_(1, targets, (answers == targets).to(torch.int64))
+        self._counts.scatter_add_(1, answers + size, ones)
+        self._counts.scatter_add_(1, targets + 2 * size, ones)
 
     def metrics(self) -> dict[str, float]:
         """Give all metrics of classes; `error` and `accuracy` are of examples or pixels."""

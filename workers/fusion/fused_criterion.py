@@ -9,7 +9,7 @@ from torch import Tensor
 from experiments.records import TrialConfig
 from workers.criterion import Criterion
 from workers.datasets.staged import StagedData
-from workers.metrics import Tally
+from workers.metrics import ClassTally, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,48 @@ class FusedCriterion:
 
         return self._joined(of, dim=0)
 
-    def tallies(self, device: torch.device) -> list[Tally]:
-        """Start to count the metrics of a split, for each member."""
-        return [criterion.tally(device) for criterion in self._criteria]
+    def tally(self, device: torch.device) -> "FusedTally":
+        """Start to count the metrics of a split."""
+        return FusedTally(self._stretches, device)
 
     def _joined(self, part_of: Callable[[_Stretch], Tensor], *, dim: int) -> Tensor:
         parts = [part_of(each) for each in self._stretches]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
+
+
+class FusedTally:
+    """Counts the metrics of K members: those of classes for each stretch at once."""
+
+    def __init__(self, stretches: Sequence[_Stretch], device: torch.device) -> None:
+        """Start to count, on a device."""
+        self._stretches = stretches
+        self._tallies = [_tallies(each, device) for each in stretches]
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count (K, n, ...) outputs and targets; waits for no device."""
+        for stretch, tallies in zip(self._stretches, self._tallies, strict=True):
+            own, its = outputs[stretch.members], targets[stretch.members]
+            if isinstance(tallies, ClassTally):
+                tallies.add(own.flatten(0, 1), its.flatten(0, 1))
+                continue
+            for tally, answers, truth in zip(tallies, own, its, strict=True):
+                tally.add(answers, truth)
+
+    def members(self) -> list[Tally]:
+        """Give the tally of each member."""
+        return [
+            tally
+            for tallies in self._tallies
+            for tally in (tallies.members() if isinstance(tallies, ClassTally) else tallies)
+        ]
+
+
+def _tallies(stretch: _Stretch, device: torch.device) -> ClassTally | list[Tally]:
+    num = stretch.members.stop - stretch.members.start
+    one = stretch.criterion.tally(device)
+    if isinstance(one, ClassTally):  # whole numbers, whose sums have no order
+        return one.of_members(num)
+    return [one, *(stretch.criterion.tally(device) for _ in range(num - 1))]
 
 
 def _by_batches(criterion: Criterion, inputs: Tensor, targets: Tensor) -> Tensor:

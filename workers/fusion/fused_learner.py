@@ -13,7 +13,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from experiments.planning.cost import evaluation_batch
 from experiments.planning.packing import MOST_MEMBERS
 from experiments.planning.strategies import Strategy
 from experiments.records import TrialConfig
@@ -23,6 +22,7 @@ from workers.batches import gathered, standardise
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
 from workers.devices import memory_layout, send
+from workers.evaluation import evaluated_at_once
 from workers.fusion.fused_criterion import FusedCriterion
 from workers.fusion.fused_network import (
     fuse,
@@ -46,6 +46,9 @@ _LEAST_EVALUATED: Final = 16
 _BLOCK_BYTES: Final = 2**18
 """About as many bytes of a member's inputs are made ready at a time, and its metrics counted:
 the same however many members there are, because the order of summation decides the last bit."""
+
+_BLOCK_BYTES_ON_GPU: Final = 2**28
+"""So many of all members on a GPU."""
 
 
 class FusedLearner:
@@ -137,7 +140,7 @@ class FusedLearner:
         is_graph = self._graph is not None and self._graph.works
         if is_graph or self._device.type != "cpu":  # sent once an epoch, not once a step
             taken = send(torch.tensor(rates, dtype=torch.float64), self._device).unbind()
-        tallies = self._criterion.tallies(self._device)
+        tally = self._criterion.tally(self._device)
         losses, done = list[Tensor](), 0
         for inputs, targets in self._blocks(epochs):
             block_losses, answers = self._train_block(
@@ -145,30 +148,31 @@ class FusedLearner:
             )
             done += len(block_losses)
             losses.append(block_losses)
-            for index, tally in enumerate(tallies):
-                tally.add(answers[:, index].flatten(0, 1), targets[:, index].flatten(0, 1))
+            tally.add(*(each.transpose(0, 1).flatten(1, 2) for each in (answers, targets)))
         columns = torch.cat(losses).T.double().cpu()  # (K, S)
         return [
             EpochRecord(
-                self._criterion[index].running_score(self._mean_loss(column), tally),
+                self._criterion[index].running_score(self._mean_loss(column), own),
                 tuple(column.tolist()),
                 rates[-1][index],
             )
-            for index, (column, tally) in enumerate(zip(columns, tallies, strict=True))
+            for index, (column, own) in enumerate(zip(columns, tally.members(), strict=True))
         ]
 
     def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> list[Score]:
         """Score every member on the split "val" or "test", as `workers.evaluation` does one.
 
-        As many examples at a time as in training, for which there is room, or a few more.
+        On the CPU as many examples at a time as in training, or a few more; on a GPU as many as
+        fit.
         """
         self._module.eval()
         examples = self.data.val if split == "val" else self.data.test
         num, device = len(self._configs), self._device
-        size = max(_LEAST_EVALUATED, self._batch_size)
-        size = min(size, evaluation_batch(self.data.input_shape))
+        size = evaluated_at_once(self._configs[0].architecture, device, members=num)
+        if device.type == "cpu":
+            size = min(size, max(_LEAST_EVALUATED, self._batch_size))
         totals = torch.zeros(num, dtype=torch.float64, device=device)
-        tallies = self._criterion.tallies(device)
+        tally = self._criterion.tally(device)
         order = torch.arange(len(examples), device=examples.indices.device)
         with torch.inference_mode():
             parts_of_order = torch.split(order, self._block_size(size))
@@ -182,11 +186,11 @@ class FusedLearner:
                     parts.append(outputs.view(num, len(x), *outputs.shape[1:]))
                 outputs = torch.cat(parts, dim=1)
                 totals += self._criterion.losses(outputs, wanted).double().sum(dim=1)
-                for tally, answers, truth in zip(tallies, outputs, wanted, strict=True):
-                    tally.add(answers, truth)
+                tally.add(outputs, wanted)
+        pairs = zip(totals.tolist(), tally.members(), strict=True)
         return [
-            self._criterion[index].score(total / len(examples), tally)
-            for index, (total, tally) in enumerate(zip(totals.tolist(), tallies, strict=True))
+            self._criterion[index].score(total / len(examples), own)
+            for index, (total, own) in enumerate(pairs)
         ]
 
     def keep(
@@ -317,7 +321,10 @@ class FusedLearner:
     def _block_size(self, batch_size: int) -> int:
         """Give how many examples of a member are made ready at a time: whole batches."""
         batch_bytes = 4 * math.prod(self.data.input_shape) * batch_size
-        return batch_size * max(1, _BLOCK_BYTES // batch_bytes)
+        block_bytes = _BLOCK_BYTES
+        if self._device.type != "cpu":  # it is the starting of operations that counts there
+            block_bytes = max(block_bytes, _BLOCK_BYTES_ON_GPU // len(self._configs))
+        return batch_size * max(1, block_bytes // batch_bytes)
 
     def _rates(self, epochs: Sequence[int]) -> list[tuple[float, ...]]:
         """Give the learning rates of an epoch's steps, one a member."""

@@ -11,7 +11,7 @@ from workers import evaluation
 from workers.batches import standardise
 from workers.criterion import Criterion
 from workers.datasets.staged import StagedData
-from workers.evaluation import evaluate
+from workers.evaluation import evaluate, evaluated_at_once
 from workers.failures import StopRequestedError
 
 MakeConfig = Callable[..., TrialConfig]
@@ -89,3 +89,33 @@ def test_an_evaluation_can_be_ended_before_every_batch(
 )
 def test_large_images_come_in_small_batches(shape: tuple[int, int, int], size: int) -> None:
     assert evaluation_batch(shape) == size
+
+
+def test_a_gpu_evaluates_what_an_eighth_of_its_memory_holds(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture, device = make_config().architecture, torch.device("meta")
+    largest = 8 * 8 * 8 * 4  # of the convolution and of relu, in bytes
+    there = 8 * 3 * largest * 700
+    monkeypatch.setattr(evaluation, "memory_for", lambda _, *, share: int(share * there))
+    found = [evaluated_at_once(architecture, device, members=num) for num in (1, 7, 1000)]
+    assert found == [700, 100, 1]
+    there = 10**12
+    assert evaluated_at_once(architecture, device) == 4096
+    monkeypatch.undo()
+    assert evaluated_at_once(architecture, torch.device("cpu")) == evaluation_batch((1, 8, 8))
+
+
+def test_the_size_of_batches_may_be_given(
+    make_config: MakeConfig, digits: StagedData, network: nn.Module
+) -> None:
+    asked = list[None]()
+    evaluate(
+        network,
+        digits.test,
+        digits,
+        Criterion(make_config(), digits),
+        before_batch=lambda: asked.append(None),
+        batch_size=200,
+    )
+    assert len(asked) == 2  # 360 images
