@@ -165,6 +165,20 @@ def _cold_start(document: Document) -> tuple[list[str], list[Bar]]:
     return [table], shown
 
 
+def _gpu_ways(document: Document) -> tuple[list[str], list[Bar]]:
+    rate, share = (
+        ("trials_per_hour", "times_plain")
+        if "num_train" in document
+        else ("images_per_second", "share_of_product_rate")
+    )
+    head = ("", "ran as", rate.replace("_", " "), share.replace("_", " "))
+    rows = [
+        (name, each["ran"], _spread(each[rate]), _spread(each[share]))
+        for name, each in document["ways"].items()
+    ]
+    return [f"On {document['gpu']['name']}.", _table(head, rows)], []
+
+
 _SECTIONS: Final[Mapping[str, tuple[str, str, Section]]] = {
     "digits_grid": (
         "64 small networks on digits",
@@ -196,6 +210,22 @@ _SECTIONS: Final[Mapping[str, tuple[str, str, Section]]] = {
             "batches. They differ by rounding, which five epochs let grow."
         ),
         _fused_equals_plain,
+    ),
+    "gpu_lenet": (
+        "512 LeNets on a GPU",
+        (
+            "Whole trials in the engine, without queue and store: one epoch of 60,000 made-up "
+            "images of 28x28, batches of 64."
+        ),
+        _gpu_ways,
+    ),
+    "gpu_resnet": (
+        "ResNet-18 on a GPU",
+        (
+            "Training epochs on made-up images of 3x32x32; the share is of the operations a second "
+            "of a large product of bfloat16 matrices."
+        ),
+        _gpu_ways,
     ),
     "noop": (
         "Trials with nothing to do",

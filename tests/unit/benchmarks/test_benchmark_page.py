@@ -40,6 +40,11 @@ def a_contest() -> dict[str, Any]:
     }
 
 
+def a_gpus(size: str, rate: str, share: str) -> dict[str, Any]:
+    way = {"ran": "fused, 512 members, CUDA graph", rate: times(1234.5), share: times(0.5)}
+    return {**WHERE, "gpu": {"name": "A GPU"}, size: 1, "ways": {"plain": way}}
+
+
 def samples() -> dict[str, Any]:
     """Give a result of every benchmark that the page shows."""
     store = {
@@ -51,6 +56,8 @@ def samples() -> dict[str, Any]:
     left_out = {"left_out": "no PostgreSQL in /usr/lib"}
     return {
         **dict.fromkeys(("digits_grid", "lenet_mnist", "resnet_cifar"), a_contest()),
+        "gpu_lenet": a_gpus("num_train", "trials_per_hour", "times_plain"),
+        "gpu_resnet": a_gpus("width", "images_per_second", "share_of_product_rate"),
         "noop": {
             **WHERE,
             "num_trials": {"reporting": 10000, "training": 10000, "Ray Tune": 500},
@@ -102,7 +109,14 @@ def test_page_shows_every_benchmark_and_every_picture_that_it_links(
 
     linked = re.findall(r"\(benchmarks/(\w+\.svg)\)", text)
     assert linked == list(pictures)
-    for figure in ("2.75 (2.5 to 3, n 2)", "8, times scaled up", "1.2 %", "53.8", "61,234"):
+    for figure in (
+        "2.75 (2.5 to 3, n 2)",
+        "8, times scaled up",
+        "1.2 %",
+        "53.8",
+        "61,234",
+        "On A GPU.",
+    ):
         assert figure in text
     assert "no PostgreSQL in /usr/lib" in text
 
