@@ -191,16 +191,16 @@ def time_strategies(
     Args:
         tried: The strategies, the most promising first, the reference loop among them.
         build: Makes the networks of one.
-        calibration: How long all of it may take; getting the reference loop going is not counted.
+        calibration: How long all of it may take.
         timer: Seconds that never jump.
 
     Raises:
         StopRequestedError: A trial is to end.
         Exception: What the reference loop raised.
     """
+    began = timer()
     trainees = {PLAIN: build(PLAIN)}
     failed = set[Strategy]()
-    began = timer()
 
     def has_time_for(seconds: float) -> bool:
         fewest = min(each.step_seconds for each in trainees.values())

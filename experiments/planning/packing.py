@@ -17,6 +17,8 @@ A step of a small network is mostly the starting of operations, which a pack sta
 its members; the products of a larger one keep a core busy by themselves.
 """
 
+_REMNANT: Final = 0.25
+
 _BYTES_OF_A_GPU: Final = 8 * 2**30
 """What a GPU is taken to have, at the least, for a pack."""
 
@@ -57,3 +59,12 @@ def fair_share(left: float, *, num_workers: int) -> int:
     `left` counts the trials that wait, and of those under way what is left of each.
     """
     return max(1, math.ceil(left / max(num_workers, 1)))
+
+
+def with_remnant(share: int, *, num_waiting: int) -> int:
+    """Give a share with what would be left of those that wait, if that is little beside it.
+
+    Trials that are few are hardly faster together than one, so they would keep a worker for
+    longer than they prolong a pack.
+    """
+    return num_waiting if num_waiting - share <= _REMNANT * share else share

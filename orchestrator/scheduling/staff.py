@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
-from experiments.planning.packing import MOST_MEMBERS, fair_share
+from experiments.planning.packing import MOST_MEMBERS, fair_share, with_remnant
 from experiments.records import Resources
 from orchestrator.pools.pool import Pool
 from orchestrator.queueing.claiming import COUNTED_AT_MOST
@@ -99,7 +99,9 @@ class Staff:
         """
         seats = self._of_size(resources)
         left = num_waiting + sum(seat.num_left for seat in seats)
-        return fair_share(left, num_workers=len(seats))
+        share = fair_share(left, num_workers=len(seats))
+        num_free = sum(not seat.busy for seat in seats)
+        return share if num_free > 1 else with_remnant(share, num_waiting=num_waiting)
 
     def nearly_done(self, resources: Resources, *, within_seconds: float) -> Iterator[str]:
         """Name the busy workers of a size that need more to do within so many seconds."""
@@ -132,7 +134,8 @@ class Staff:
         part = left / len(seats)
         num_free = sum(not each.busy for each in seats)
         not_theirs = num_waiting - num_free * fair_share(left, num_workers=len(seats))
-        return max(0, min(int(part - seat.num_left), not_theirs))
+        share = max(0, min(int(part - seat.num_left), not_theirs))
+        return share if num_free else with_remnant(share, num_waiting=num_waiting)
 
     def _of_size(self, resources: Resources) -> list[Seat]:
         """Give the seats of a size that are given trials."""

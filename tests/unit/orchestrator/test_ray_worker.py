@@ -147,7 +147,7 @@ def a_worker(monkeypatch: pytest.MonkeyPatch, folder: Path) -> PackWorker:
         for each in pack:
             news.report(success_of(each.trial_id))
 
-    monkeypatch.setattr("workers.devices.prepare_device", lambda **_: "cpu")
+    monkeypatch.setattr("workers.devices.prepare_device", lambda **_: torch.device("cpu"))
     monkeypatch.setattr("workers.staging.stage", lambda *_, **__: None)
     monkeypatch.setattr("workers.training.run_pack", run_pack)
     return PackWorker("w", resources=Resources(), data_root=folder, lease_seconds=60.0)

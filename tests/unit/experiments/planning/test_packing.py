@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 
 from experiments.planning.cost import Work
-from experiments.planning.packing import fair_share, fitting_members, most_members
+from experiments.planning.packing import (
+    fair_share,
+    fitting_members,
+    most_members,
+    with_remnant,
+)
 from tests.samples import SOME_WORK
 
 
@@ -53,3 +58,12 @@ def test_as_many_fit_a_gpu_as_its_memory_holds_if_that_is_known() -> None:
     assert fitting_members(large, gpus=1.0) == 8
     assert fitting_members(large, gpus=0.5, memory_bytes=70 * 2**30) == 70
     assert fitting_members(large, gpus=1.0, memory_bytes=1) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "num_waiting", "taken"), [(14, 16, 16), (8, 16, 8), (4, 5, 5), (3, 4, 3), (9, 3, 3)]
+)
+def test_few_that_would_be_left_over_are_taken_along(
+    share: int, num_waiting: int, taken: int
+) -> None:
+    assert with_remnant(share, num_waiting=num_waiting) == taken
