@@ -13,7 +13,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from experiments.events import CheckpointSaved, Reporter, TrialNoted
-from experiments.records import Assignment
+from experiments.records import Assignment, ResumePoint
 from experiments.states import IncidentKind
 from workers.checkpoints import CheckpointFolder
 from workers.learner import Learning
@@ -53,6 +53,8 @@ class Saver:
             "std": learner.data.std.tolist(),
             "full_scale": learner.data.full_scale,
         }
+        self.newest: ResumePoint | None = None
+        """The "last" that this attempt wrote last."""
         self._due_at = 0.0  # of the trial's seconds, where the policy leaves it open
         self._written_best = 0  # the epoch whose weights this attempt's newest "best" file holds
         self._without_room = set[str]()  # kinds that could not be written the last time
@@ -108,6 +110,8 @@ class Saver:
             self._note_once(kind, epoch, error)
             return False
         self._without_room.discard(kind)
+        if kind == "last":
+            self.newest = ResumePoint(str(saved.path), saved.sha256, epoch, step)
         self._reporter.report(
             CheckpointSaved(
                 trial_id=self._trial_id,

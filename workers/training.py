@@ -89,11 +89,12 @@ def run_pack(
         try:
             program.execute(data, strategy=way)
         except Exception as error:  # a trial's failure is data, whatever it is
-            if program.is_new and len(pack) > 1:
-                # Half of them may have room, or only one of them may be at fault.
-                left, half = program.left, (len(pack) + 1) // 2
-                starts = range(0, len(left), half)
-                waiting[:0] = [(left[start : start + half], way) for start in starts]
+            if len(pack) > 1:
+                # Half of them may have room, or only one of them may be at fault: that is sure
+                # where an epoch went well, and then each goes on by itself.
+                left, size = program.left, (len(pack) + 1) // 2 if program.is_new else 1
+                starts = range(0, len(left), size)
+                waiting[:0] = [(left[start : start + size], way) for start in starts]
             else:
                 program.fail_the_rest(failure_of(error, device=place))
         del program, runs
@@ -162,8 +163,8 @@ class _Program:
 
     @property
     def left(self) -> list[Assignment]:
-        """Give the trials that have not ended."""
-        return [run.assignment for run in self._going]
+        """Give the trials that have not ended, to go on from where they are saved."""
+        return [run.to_go_on() for run in self._going]
 
     def execute(self, data: StagedData, *, strategy: Strategy) -> None:
         """Train until every trial has ended.
@@ -212,13 +213,21 @@ class _Program:
         share = seconds / len(self._runs)
         for run, record, score in zip(self._runs, records, scores, strict=True):
             self._try(run, partial(run.take_scores, record, score, training_seconds=share))
-        if self.is_new:
-            self.is_new = False
-            self._strategy = self._group.strategy  # as its first steps turned out
+        self.is_new = False
+        self._note_strategy()  # as its first steps turned out
 
     def _finish(self) -> None:
         """Score the trials that have no epoch left on the test split, and end them."""
         trained = [run for run in self._runs if run.is_trained]
+        try:
+            self._score(trained)
+        except _AllLeftError:
+            raise
+        except Exception as error:  # what they fail by is no matter of those that train on
+            for run in [each for each in trained if each in self._going]:
+                self._end_by(run, error)
+
+    def _score(self, trained: Sequence[TrialRun]) -> None:
         group = self._group_of(trained)
         for run in trained:
             self._try(run, run.return_to_selected)
@@ -297,9 +306,11 @@ class _Program:
 
     def _note_strategy(self) -> None:
         """Remember for the records how each ran that is there, where most were."""
-        now = (len(self._runs), self._group.strategy)
+        num = len(self._runs)
         for run in self._runs:
-            self._most[run.trial_id] = max(now, self._most.get(run.trial_id, now))
+            most, _ = self._most.get(run.trial_id, (0, ""))
+            if num >= most:
+                self._most[run.trial_id] = num, self._group.strategy
 
     def _group_of(self, runs: Sequence[TrialRun]) -> Group:
         """Give the group of some of the trials, in their order, and let them go on in it."""

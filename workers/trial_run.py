@@ -5,6 +5,7 @@ Whose steps these are, a network's alone or a pack's, is `training.py`'s.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,6 +59,7 @@ class TrialRun:
         self._timer = timer
         self._seconds_before = 0.0  # what earlier attempts took, as far as it counts
         self._selected: Selected | None = None
+        self._saver: Saver | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -95,6 +97,13 @@ class TrialRun:
             self._selected = Selected(selected.epoch, selected.metrics, weights)
         if self.is_trained:
             self._save()  # no epoch is left that would do it
+
+    def to_go_on(self) -> Assignment:
+        """Give the assignment of a run that goes on from what this one saved last, if anything."""
+        if self._saver is None or self._saver.newest is None:
+            return self.assignment
+        points = (self._saver.newest, *self.assignment.resume_from)
+        return replace(self.assignment, resume_from=points)
 
     def move_to(self, learner: Learning) -> None:
         """Go on with the same network elsewhere."""

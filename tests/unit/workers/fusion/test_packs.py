@@ -4,7 +4,7 @@ import dataclasses
 import gc
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,12 @@ from tests.unit.workers.fusion.pack_runs import (
     run_together,
 )
 from workers.checkpoints import load
+from workers.criterion import Score
 from workers.datasets.staged import StagedData
 from workers.fusion.fused_layers import FusedLinear
+from workers.fusion.fused_learner import FusedLearner
 from workers.fusion.fused_network import fuse
+from workers.learner import EpochRecord
 from workers.losses import LOSSES, Loss
 from workers.predictor import load_predictor
 from workers.training import run_pack
@@ -400,6 +403,48 @@ def test_who_has_ended_is_not_tried_again_when_a_pack_is_halved(
     )
     assert [type(e) for e in listener.of("b")] == [TrialBegun, TrialStopped]
     assert success(listener, "a").strategy == "fused, 2 members"
+
+
+def test_what_stops_a_pack_later_on_is_found_by_going_on_one_by_one(
+    make_config: MakeConfig, digits: StagedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = {name: make_config(seed=seed, epochs=3) for seed, name in enumerate("abc")}
+    expected = run_together(assign({"c": trials["c"]}), digits)
+    faulty = trials["b"].seed
+    train = FusedLearner.train_epoch
+
+    def fail_in_the_third(
+        learner: FusedLearner, epochs: Sequence[int], **options: Any
+    ) -> list[EpochRecord]:
+        seeds = [member.config.seed for member in learner.members]
+        if epochs[0] == 3 and faulty in seeds:
+            raise RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")
+        return train(learner, epochs, **options)
+
+    monkeypatch.setattr(FusedLearner, "train_epoch", fail_in_the_third)
+    listener = run_together(in_folders(assign(trials), tmp_path), digits)
+    assert "CUBLAS" in failure(listener, "b").message
+    for name in "ac":
+        success(listener, name)
+        assert [e.epoch for e in listener.of(name) if isinstance(e, TrialBegun)] == [0, 2]
+    assert listener.bits("c") == expected.bits("c")
+
+
+def test_what_fails_while_some_are_scored_fails_no_other(
+    make_config: MakeConfig, digits: StagedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = {name: make_config(epochs=num, seed=num) for name, num in (("a", 1), ("b", 3))}
+    evaluate = FusedLearner.evaluate
+
+    def fail_once(learner: FusedLearner, split: str, **options: Any) -> list[Score]:
+        if split == "test" and learner.members[0].config.epochs == 1:
+            raise RuntimeError("no kernel")
+        return evaluate(learner, split, **options)
+
+    monkeypatch.setattr(FusedLearner, "evaluate", fail_once)
+    listener = run_together(assign(trials), digits)
+    assert "no kernel" in failure(listener, "a").message
+    success(listener, "b")
 
 
 def test_what_one_members_loss_raises_fails_that_one_only(
