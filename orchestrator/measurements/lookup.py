@@ -33,7 +33,7 @@ _TRIAL_COLUMNS = [
 
 
 # Whether an experiment has a trial that waits or is under way; the limit keeps PostgreSQL
-# from reading them all (see `claiming.py`).
+# from reading them all (see `turns.py`).
 _HAS_OPEN_TRIAL = (
     select(trial.c.id)
     .where(trial.c.experiment_id == experiment.c.id, trial.c.state.in_(OPEN_STATES))

@@ -27,6 +27,7 @@ from orchestrator.queueing import (
     presence,
     reuse,
     timings,
+    turns,
 )
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.interventions import Cancellation, Pause
@@ -147,14 +148,14 @@ class Queue:
             now = self._read_clock(connection)
             return reuse.give_known(connection, trial.c.id.in_(found), now=now)
 
-    def demand(self, *, count_to: int = claiming.COUNTED_AT_MOST) -> dict[Resources, int]:
+    def demand(self, *, count_to: int = turns.COUNTED_AT_MOST) -> dict[Resources, int]:
         """Count the trials that may be claimed, by what a worker for them needs.
 
         First in line first. It counts up to `count_to` of an experiment.
         """
         with reading(self._engine) as connection:
             now = self._read_clock(connection)
-            return claiming.demand(connection, self._served, now=now, count_to=count_to)
+            return turns.demand(connection, self._served, now=now, count_to=count_to)
 
     def claim(
         self,
@@ -176,7 +177,7 @@ class Queue:
         trial goes alone that has no shape, or whose next failure with others may be its last
         (`retry.must_go_alone`).
 
-        First by priority; within one, experiments take turns (`claiming.Candidate.turn`).
+        First by priority; within one, experiments take turns (`turns.Candidate.turn`).
         Trials that wait after a failure, are paused, or will have their result from another
         trial are passed over. None where another orchestrator was faster.
 
@@ -213,7 +214,7 @@ class Queue:
         like: str | None,
     ) -> tuple[Claim, ...]:
         now = self._read_clock(connection)
-        candidates = claiming.in_line(connection, resources=resources, now=now)
+        candidates = turns.in_line(connection, resources=resources, now=now)
         in_turn = sorted(candidates, key=lambda each: each.turn(self._served))
         # Ahead, nobody's turn is passed over: a free worker will find what is next.
         for place, candidate in enumerate(in_turn[:1] if ahead else in_turn):

@@ -16,7 +16,7 @@ from typing import Final
 from experiments.planning.packing import MOST_MEMBERS, fair_share, with_remnant
 from experiments.records import Resources
 from orchestrator.pools.pool import Pool
-from orchestrator.queueing.claiming import COUNTED_AT_MOST
+from orchestrator.queueing.turns import COUNTED_AT_MOST
 from orchestrator.scheduling.seats import Seat, Streak, suspects
 
 GIVE_UP_SECONDS: Final = 60.0

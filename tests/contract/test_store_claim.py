@@ -16,7 +16,7 @@ from experiments.planning.strategies import Strategy
 from experiments.records import CheckpointPolicy, Execution, Resources, ResumePoint
 from experiments.states import TrialState
 from orchestrator.measurements.results import Results
-from orchestrator.queueing import claiming, endings
+from orchestrator.queueing import endings, turns
 from orchestrator.queueing.claiming import Claim
 from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.queue import Queue
@@ -165,15 +165,18 @@ def test_one_worker_serves_experiments_in_turn(queue: Queue, clock: SettableCloc
     assert served == ["one", "two", "three"] * 2 + ["one"]
 
 
-def test_experiment_with_the_fewest_trials_under_way_is_next(
-    queue: Queue, clock: SettableClock
-) -> None:
+def test_experiment_with_the_fewest_workers_is_next(queue: Queue, clock: SettableClock) -> None:
     submit(queue, 9, an_experiment("wide"))
     clock.seconds += 1
     submit(queue, 9, an_experiment("late"))
-    claim(queue, limit=4)
+    taken = [one.experiment_id for number in range(6) for one in claim(queue, worker=f"w{number}")]
+    assert taken == ["wide", "late"] * 3
 
-    assert [claim_one(queue).experiment_id for _ in range(5)] == ["late"] * 4 + ["wide"]
+    queue.cancel(experiment_id="wide")
+    submit(queue, 9, an_experiment("new"))
+    assert [claim(queue, worker=f"w{number}")[0].experiment_id for number in (6, 7, 8)] == [
+        "new"
+    ] * 3
 
 
 def test_priority_goes_before_fairness(queue: Queue, clock: SettableClock) -> None:
@@ -233,14 +236,14 @@ def test_nothing_is_begun_after_a_pause_was_acknowledged(
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite lets one write at a time: a pause comes before a claim or after it")
     submit(queue, 1)
-    in_line = claiming.in_line
+    in_line = turns.in_line
 
-    def then_pause(*args: Any, **options: Any) -> list[claiming.Candidate]:
+    def then_pause(*args: Any, **options: Any) -> list[turns.Candidate]:
         found = in_line(*args, **options)
         queue.pause(experiment_id="exp1")
         return found
 
-    monkeypatch.setattr(claiming, "in_line", then_pause)
+    monkeypatch.setattr(turns, "in_line", then_pause)
 
     assert claim(queue) == ()
 

@@ -60,6 +60,20 @@ def test_pack_is_the_next_in_line_and_those_of_its_shape(queue: Queue) -> None:
     assert numbers(claim(queue, limit=9)) == [6]
 
 
+def test_a_pack_is_one_share_in_the_turns_of_experiments(queue: Queue) -> None:
+    submit(queue, 40)
+    submit(queue, 9, an_experiment("exp2", execution=Execution(strategy="plain")))
+
+    taken = [claim(queue, 16, worker=f"w{number}") for number in range(4)]
+
+    assert [(each[0].experiment_id, len(each)) for each in taken] == [
+        ("exp1", 16),
+        ("exp2", 1),
+        ("exp1", 16),  # each has one worker, and this one was served longer ago
+        ("exp2", 1),
+    ]
+
+
 def test_pack_is_no_larger_than_pays(queue: Queue) -> None:
     submit(queue, 40)
     submit(queue, 70, an_experiment("exp2", resources=GPU))
