@@ -90,13 +90,16 @@ class Installation:
         """Say whether the very experiment is in the store."""
         return self._ask(lambda known: known.is_submitted(experiment_id), False)
 
-    def samples(self, resources: Resources) -> Sequence[CostSample]:
-        """Give what trials took on this machine by workers of this size, the newest first."""
+    def samples(self, resources: Resources, *, plain: bool) -> Sequence[CostSample]:
+        """Give what trials took on this machine by workers of this size, the newest first.
+
+        If `plain`, only of those that were trained by the reference loop.
+        """
         if self._is_elsewhere:
             self._notes.append("how long it takes is not known: the workers run on a cluster")
             return ()
         machine = fingerprint(cpus=resources.cpus, gpus=resources.gpus)
-        return self._ask(lambda known: known.samples(machine), [])
+        return self._ask(lambda known: known.samples(machine, plain=plain), [])
 
     def measure_torchvision(self, name: str, shape: Shape, outputs: int) -> TorchvisionFigures:
         """Measure one of torchvision's networks.

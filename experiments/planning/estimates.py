@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
@@ -12,7 +12,7 @@ from experiments.planning.cost_model import Interval, learn
 from experiments.records import Resources, Trial
 
 START_UP_SECONDS: Final = 8.0
-"""From the command to the first step (benchmarks/results/start_up.json)."""
+"""From the command to the first step (benchmarks/results/cold_start.json)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,18 @@ class Estimate:
 
 
 def estimate(
-    trials: Sequence[Trial], samples: Sequence[CostSample], *, num_workers: int
+    trials: Sequence[Trial],
+    samples: Sequence[CostSample],
+    *,
+    num_workers: int,
+    members: Callable[[Trial], int] = lambda _: 1,
 ) -> Estimate:
-    """Forecast what trials will cost from what others did."""
+    """Forecast what trials will cost from what others did.
+
+    `members` says how many a worker trains together with one, all of which need memory.
+    """
     model, base = learn(samples), base_memory_bytes(samples)
-    peak = max((trial.work.memory_bytes for trial in trials), default=0)
+    peak = max((members(trial) * trial.work.memory_bytes for trial in trials), default=0)
     seconds, by_network = None, dict[str, float]()
     if not trials:
         seconds = Interval(0.0, 0.0, 0.0)

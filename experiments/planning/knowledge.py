@@ -44,8 +44,11 @@ class Knowledge(Protocol):
     def is_submitted(self, experiment_id: str) -> bool:
         """Say whether the very experiment is in the store."""
 
-    def samples(self, resources: Resources) -> Sequence[CostSample]:
-        """Give what trials took on this machine by workers of this size, the newest first."""
+    def samples(self, resources: Resources, *, plain: bool) -> Sequence[CostSample]:
+        """Give what trials took on this machine by workers of this size, the newest first.
+
+        If `plain`, only of those that were trained by the reference loop.
+        """
 
     def measure_torchvision(self, name: str, shape: Shape, outputs: int) -> TorchvisionFigures:
         """Measure one of torchvision's networks.
@@ -80,7 +83,12 @@ class _Nothing:
     def is_submitted(self, experiment_id: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
-    def samples(self, resources: Resources) -> Sequence[CostSample]:  # noqa: ARG002
+    def samples(
+        self,
+        resources: Resources,  # noqa: ARG002
+        *,
+        plain: bool,  # noqa: ARG002
+    ) -> Sequence[CostSample]:
         return ()
 
     def measure_torchvision(self, name: str, shape: Shape, outputs: int) -> TorchvisionFigures:

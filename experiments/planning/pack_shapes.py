@@ -57,6 +57,12 @@ def pack_shape(config: TrialConfig, *, network: str | None = None) -> str | None
     )
 
 
+def can_be_packed(config: TrialConfig) -> bool:
+    """Say whether a trial has a pack shape at all."""
+    layers = _walk(config.architecture.layers)
+    return config.init is None and not any(isinstance(each, TorchvisionNetwork) for each in layers)
+
+
 def network_shape(layers: Sequence[Layer]) -> str:
     """Hash what networks of one pack have in common; `UNSHARED` where they cannot be packed."""
     if any(isinstance(layer, TorchvisionNetwork) for layer in _walk(layers)):

@@ -20,7 +20,10 @@ from experiments.language.kinds import Faults
 from experiments.planning.content_keys import experiment_id
 from experiments.planning.estimates import Estimate, estimate, workers_that_fit
 from experiments.planning.knowledge import NOTHING_KNOWN, Knowledge
+from experiments.planning.pack_shapes import can_be_packed
+from experiments.planning.packing import most_members
 from experiments.planning.planner import Planner
+from experiments.planning.strategies import PLAIN
 from experiments.records import Experiment, Resources, Trial
 from experiments.search_space import Excluded, Expansion, Variant, expand
 from experiments.spec import Spec
@@ -225,7 +228,15 @@ def _estimate(
     num_workers = 1
     if capacity is not None:
         num_workers = max(1, min(workers_that_fit(capacity, spec.resources), len(trials)))
-    return estimate(trials, knowledge.samples(spec.resources), num_workers=num_workers)
+    is_plain = spec.execution.strategy == PLAIN.text
+
+    def members(trial: Trial) -> int:
+        if is_plain or not can_be_packed(trial.config):
+            return 1
+        return min(most_members(trial.work, gpus=spec.resources.gpus), len(trials))
+
+    samples = knowledge.samples(spec.resources, plain=is_plain)
+    return estimate(trials, samples, num_workers=num_workers, members=members)
 
 
 def _memory_remarks(

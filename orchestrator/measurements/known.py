@@ -46,13 +46,13 @@ class Known:
         with reading(self._engine) as connection:
             return connection.execute(query).first() is not None
 
-    def samples(self, machine: str) -> list[CostSample]:
+    def samples(self, machine: str, *, plain: bool) -> list[CostSample]:
         """Give what the latest successful trials took on a machine, the newest first.
 
         Seconds are those of the training: a claimed trial may wait for others, and for its worker
         to measure how it is trained best. Only trials that succeeded at once, by their own
         training, count. Of a pack it is the trial's share; the memory is everybody's then, and not
-        given. What another version wrote as work is left out.
+        given. If `plain`, those are left out; what another version wrote as work always is.
         """
         was_alone = func.coalesce(trial.c.strategy, PLAIN.text).startswith(PLAIN.text)
         peak_memory = case((was_alone, trial.c.peak_memory_bytes))
@@ -63,7 +63,7 @@ class Known:
         )
         query = (
             select(trial.c.work, trial.c.duration_seconds, peak_memory)
-            .where(trial.c.machine == machine, at_once)
+            .where(trial.c.machine == machine, at_once, was_alone if plain else true())
             .order_by(trial.c.finished_at.desc())
             .limit(MOST_SAMPLES)
         )

@@ -75,12 +75,12 @@ def test_samples_are_the_latest_successes_of_one_machine(
     submit(queue, 4)
     for seconds, machine in [(10.0, MACHINE), (20.0, "box/2cpu"), (30.0, MACHINE)]:
         finish(queue, clock, seconds=seconds, machine=machine)
-    samples = known.samples(MACHINE)
+    samples = known.samples(MACHINE, plain=False)
     assert [sample.seconds for sample in samples] == [30.0, 10.0]
     assert {(sample.work, sample.peak_memory_bytes) for sample in samples} == {
         (SOME_WORK, 3 * 2**30)
     }
-    assert known.samples("another/1cpu") == []
+    assert known.samples("another/1cpu", plain=False) == []
 
 
 def test_sample_is_what_training_took_and_not_what_a_claim_lasted(
@@ -95,10 +95,11 @@ def test_sample_is_what_training_took_and_not_what_a_claim_lasted(
         assert queue.succeed(each.lease, event, machine=MACHINE)
         clock.seconds += 1
 
-    plain, fused = known.samples(MACHINE)
+    plain, fused = known.samples(MACHINE, plain=False)
 
     assert (fused.seconds, fused.peak_memory_bytes) == (1.5, None)
     assert (plain.seconds, plain.peak_memory_bytes) == (1.5, 3 * 2**30)
+    assert known.samples(MACHINE, plain=True) == [plain]
 
 
 def test_only_trials_that_succeeded_at_once_are_samples(
@@ -108,7 +109,7 @@ def test_only_trials_that_succeeded_at_once_are_samples(
     queue.lose(claim_one(queue).lease, "gone")
     clock.seconds += 1000
     finish(queue, clock)
-    assert known.samples(MACHINE) == []
+    assert known.samples(MACHINE, plain=False) == []
 
 
 def test_results_that_were_reused_are_known_but_no_samples(
@@ -121,7 +122,7 @@ def test_results_that_were_reused_are_known_but_no_samples(
     assert queue.submit(exp2, [replace(taker, content_key="exp1-key-0")]).num_reused == 1
 
     assert known.finished(["exp1-key-0"], keep=()) == {"exp1-key-0"}
-    assert len(known.samples(MACHINE)) == 1
+    assert len(known.samples(MACHINE, plain=False)) == 1
 
 
 def test_a_source_that_reuses_a_result_gives_the_weights_of_the_trained_one(
@@ -147,7 +148,7 @@ def test_work_that_another_version_wrote_is_left_out(
     with writing(engine) as connection:
         old = update(trial).where(trial.c.number == 1)
         connection.execute(old.values(work={"steps": 3}))
-    assert len(known.samples(MACHINE)) == 1
+    assert len(known.samples(MACHINE, plain=False)) == 1
 
 
 def learned(

@@ -55,7 +55,12 @@ class _Installation:
     def is_submitted(self, experiment_id: str) -> bool:
         return experiment_id.startswith("0")
 
-    def samples(self, resources: Resources) -> Sequence[CostSample]:  # noqa: ARG002 - the protocol's
+    def samples(
+        self,
+        resources: Resources,  # noqa: ARG002
+        *,
+        plain: bool,  # noqa: ARG002
+    ) -> Sequence[CostSample]:
         return ()
 
     def measure_torchvision(self, name: str, shape: Shape, outputs: int) -> TorchvisionFigures:

@@ -46,7 +46,12 @@ class Finished:
     def is_submitted(self, experiment_id: str) -> bool:
         return self.submitted and bool(experiment_id)
 
-    def samples(self, resources: Resources) -> Sequence[CostSample]:
+    def samples(
+        self,
+        resources: Resources,
+        *,
+        plain: bool,  # noqa: ARG002 - the protocol's
+    ) -> Sequence[CostSample]:
         assert resources.cpus == 1
         return [
             CostSample(trial.work, self._seconds, 300 * 2**20 + trial.work.memory_bytes)
@@ -183,7 +188,7 @@ def test_without_finished_trials_the_time_is_not_guessed() -> None:
     assert shown(SPEC)[-2:] == [
         "time      nothing to go by yet: no trial has finished on this machine",
         (
-            "memory    about 472.6 KiB a worker for weights and activations; Python and torch come "
+            "memory    about 3.7 MiB a worker for weights and activations; Python and torch come "
             "on top"
         ),
     ]
@@ -197,7 +202,7 @@ def test_the_time_is_told_with_its_interval_and_what_it_was_learned_from() -> No
             "time      about 4.1 min (2.5 to 7) with 2 workers, learned from 8 finished trials of "
             "this machine"
         ),
-        "memory    about 300.5 MiB a worker, with Python and torch",
+        "memory    about 303.7 MiB a worker, with Python and torch",
     ]
     assert lines[8].endswith("a trial")
     assert squeezed(lines[9]).endswith("all 60 s")

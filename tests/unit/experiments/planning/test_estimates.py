@@ -35,6 +35,12 @@ def test_without_finished_trials_only_the_memory_is_known(trials: tuple[Trial, .
     assert guess.peak_memory_bytes == max(trial.work.memory_bytes for trial in trials)
 
 
+def test_trials_that_are_trained_together_all_need_memory(trials: tuple[Trial, ...]) -> None:
+    largest = max(trials, key=lambda trial: trial.work.memory_bytes)
+    guess = estimate(trials, [], num_workers=2, members=lambda trial: 3 if trial is largest else 1)
+    assert guess.peak_memory_bytes == 3 * largest.work.memory_bytes
+
+
 @pytest.mark.parametrize(
     ("num_workers", "seconds"),
     [

@@ -331,7 +331,12 @@ class Knows:
     def is_submitted(self, experiment_id: str) -> bool:
         return experiment_id in self._done
 
-    def samples(self, resources: Resources) -> Sequence[CostSample]:
+    def samples(
+        self,
+        resources: Resources,
+        *,
+        plain: bool,  # noqa: ARG002 - the protocol's
+    ) -> Sequence[CostSample]:
         assert resources.cpus == 1
         return self._samples
 
