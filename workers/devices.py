@@ -3,11 +3,14 @@
 import os
 import resource
 import sys
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from experiments.planning.strategies import KERNELS_VERSION, Layout
+
+_FEWEST_STRIDED_CHANNELS: Final = 8
 
 
 def prepare_device(*, num_cpus: int, num_gpus: float) -> torch.device:
@@ -107,9 +110,24 @@ def memory_layout(
     """
     if wanted is not None:
         return torch.channels_last if wanted == "channels_last" else torch.contiguous_format
-    if device.type == "cpu" and has_convolutions(module):
+    if device.type == "cpu" and has_convolutions(module) and not _is_corrupting(module):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def _is_corrupting(module: nn.Module) -> bool:
+    """Say whether a network would write where it must not, with channels last on a CPU.
+
+    Torch 2.15's 1x1 convolutions of few channels with a stride do, on processors with AVX2 and
+    without AVX-512 ("double free or corruption"); those of 8 channels or more were seen not to.
+    """
+    return any(
+        isinstance(part, nn.Conv2d)
+        and part.kernel_size == (1, 1)
+        and part.stride != (1, 1)
+        and part.in_channels < _FEWEST_STRIDED_CHANNELS
+        for part in module.modules()
+    )
 
 
 def has_convolutions(module: nn.Module) -> bool:

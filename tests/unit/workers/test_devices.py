@@ -32,6 +32,17 @@ def test_convolutions_on_the_cpu_put_channels_last() -> None:
     assert memory_layout(nn.Linear(1, 1), torch.device("cpu")) == torch.contiguous_format
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [1, 7, 8])
+def test_strided_convolutions_of_few_points_and_channels_keep_channels_first(
+    channels: int, stride: int
+) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(channels, 8, 1, stride=stride))
+    is_corrupting = stride == 2 and channels < 8
+    layout = torch.contiguous_format if is_corrupting else torch.channels_last
+    assert memory_layout(network, torch.device("cpu")) == layout
+
+
 def test_an_engine_is_named_by_what_decides_how_fast_it_is() -> None:
     assert engine_text(torch.device("cpu")) == f"torch {torch.__version__}, kernels 1"
 
