@@ -22,6 +22,9 @@ from workers.resumption import Selected, contents_of
 _LONGEST_SHARE: Final = 0.05
 """Of a trial's time, what goes into checkpoints where the spec does not say how often."""
 
+_FIRST_SECONDS: Final = 0.25
+"""What a trial trains before its first one then: writing one takes some milliseconds."""
+
 
 class Saver:
     """Writes the checkpoints of one attempt; a disk without room never costs the trial.
@@ -55,7 +58,7 @@ class Saver:
         }
         self.newest: ResumePoint | None = None
         """The "last" that this attempt wrote last."""
-        self._due_at = 0.0  # of the trial's seconds, where the policy leaves it open
+        self._due_at = _FIRST_SECONDS  # of the trial's seconds, where the policy leaves it open
         self._written_best = 0  # the epoch whose weights this attempt's newest "best" file holds
         self._without_room = set[str]()  # kinds that could not be written the last time
 
