@@ -209,7 +209,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How an experiment's trials are run; of this, only `precision` changes a result."""
+    """How an experiment's trials are run; of this, only `precision` changes a result.
+
+    (`strategy` changes how it is rounded.)
+    """
 
     timeout: Annotated[
         float | None, Nullable(Duration()), "longest time for one attempt; null for none"
