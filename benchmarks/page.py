@@ -76,7 +76,11 @@ def _contest(document: Document) -> tuple[list[str], list[Bar]]:
     ]
     texts = [_table(head, rows)]
     idle = contestants[OURS]["idle_share"]["median"]
-    texts.append(f"trainyard's workers were without a trial {100 * idle:.1f} % of the work's time.")
+    texts.append(f"trainyard's workers trained nothing {100 * idle:.1f} % of the work's time.")
+    if "left_out" in (rounded := document.get("bfloat16", {})):
+        texts.append(f"bfloat16 is left out: {rounded['left_out']}.")
+    elif rounded:
+        texts.append(f"In bfloat16 it is {_spread(rounded['times_float32'])} times as fast.")
     return texts, [
         Bar(label, "work, seconds", each["work_seconds"], is_ours=label == OURS)
         for label, each in contestants.items()

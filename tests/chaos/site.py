@@ -35,6 +35,7 @@ parameters:
   epochs: [1, 3]
 seeds: {num_seeds}
 execution: {{max_losses: 1000, retries: 100, strategy: plain}}
+checkpoints: {{every_epochs: 1}}
 """
 
 

@@ -45,6 +45,7 @@ data: {name: digits, limit: 200}
 defaults: {epochs: 2, batch_size: 50, lr: 0.05}
 parameters: {model: [{name: mlp, hidden: [8]}], optimizer: [sgd, adam]}
 execution: {strategy: plain}
+checkpoints: {every_epochs: 1}
 """
 
 

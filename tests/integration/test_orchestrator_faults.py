@@ -141,6 +141,7 @@ class Yard:
             "defaults: {batch_size: 32, optimizer: sgd, lr: 0.02, model: mlp}\n"
             f"parameters: {{epochs: {epochs}}}\n"
             f"execution: {{{execution}}}\n"
+            "checkpoints: {every_epochs: 1}\n"
             f"seeds: {seeds}\n"
         )
         self.run("submit", str(spec))

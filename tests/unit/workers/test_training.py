@@ -196,7 +196,8 @@ def test_a_trial_gives_the_same_bytes_after_others_of_other_shapes(
     config, recorder = make_config(), Recorder()
     alone = run(config, digits, checkpoint_folder=str(tmp_path / "alone"))
     pack = [Assignment(str(number), 1, other) for number, other in enumerate(others)]
-    pack.append(Assignment("t", 1, config, checkpoint_folder=str(tmp_path / "after")))
+    folder = str(tmp_path / "after")
+    pack.append(Assignment("t", 1, config, checkpoint_folder=folder, checkpoints=EVERY_EPOCH))
     run_pack(pack, digits, recorder)
     later = Recorder()
     later.events = recorder.of("t")
