@@ -29,6 +29,7 @@ _STEPS_OF_TWO_LOOKS: Final = 24
 
 _SHARE_FOR_CALIBRATION: Final = 0.03
 _AS_GOOD: Final = 1.05
+_AS_GOOD_IN_A_HURRY: Final = 1.3
 """Up to so many times the seconds of the fastest are as good: two looks differ by as much."""
 
 
@@ -162,11 +163,12 @@ class Calibration:
         return _SHARE_FOR_CALIBRATION * step_seconds * self.num_steps
 
 
-def fastest(step_seconds: Mapping[Strategy, float | None]) -> Strategy:
+def fastest(step_seconds: Mapping[Strategy, float | None], *, is_thorough: bool = True) -> Strategy:
     """Choose by the seconds of a member's step: of those that are as good, the first listed.
 
-    None stands for a strategy that failed; at least one must not have.
+    None stands for a strategy that failed; at least one must not have. Where there was no time
+    for a thorough look, the first is only left for what is clearly faster.
     """
     worked = {strategy: each for strategy, each in step_seconds.items() if each is not None}
-    enough = _AS_GOOD * min(worked.values())
+    enough = (_AS_GOOD if is_thorough else _AS_GOOD_IN_A_HURRY) * min(worked.values())
     return next(strategy for strategy, each in worked.items() if each <= enough)

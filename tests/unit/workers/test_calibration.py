@@ -15,7 +15,7 @@ from experiments.records import Assignment, TrialConfig
 from tests.samples import SOME_WORK
 from tests.unit.workers.fusion.pack_runs import Listener, assign
 from workers import calibration as calibration_module
-from workers.calibration import Trainee, calibrate
+from workers.calibration import Trainee, calibrate, step_timer
 from workers.datasets.staged import StagedData
 from workers.training import run_pack
 
@@ -248,3 +248,14 @@ def test_a_graph_that_cannot_be_recorded_is_no_way_to_train(
     assert trainee(PLAIN).step_seconds > 0
     with pytest.raises(RuntimeError, match="plain, CUDA graph: its steps cannot be recorded here"):
         trainee(Strategy(graph=True))
+
+
+@pytest.mark.parametrize(
+    ("place", "threads", "timer"),
+    [("cpu", 1, time.thread_time), ("cpu", 2, time.monotonic), ("cuda", 1, time.monotonic)],
+)
+def test_steps_of_one_core_are_timed_by_what_it_did_and_not_by_its_waiting(
+    place: str, threads: int, timer: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert step_timer(torch.device(place), time.monotonic) is timer

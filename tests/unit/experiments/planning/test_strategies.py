@@ -94,6 +94,13 @@ def test_layouts_are_tried_where_they_matter() -> None:
     assert layouts(gpus=0, has_images=False) == layouts(gpus=1, has_images=False) == {None}
 
 
+def test_in_a_hurry_only_what_is_clearly_faster_goes_before_the_first() -> None:
+    seconds = {Strategy(16): 1.25, PLAIN: 1.0}
+    assert fastest(seconds) == PLAIN
+    assert fastest(seconds, is_thorough=False) == Strategy(16)
+    assert fastest({Strategy(16): 1.35, PLAIN: 1.0}, is_thorough=False) == PLAIN
+
+
 def test_the_fastest_is_chosen_and_what_failed_is_not() -> None:
     seconds = {Strategy(16): None, PLAIN: 2.0, Strategy(4): 1.0, Strategy(64): 1.2}
     assert fastest(seconds) == Strategy(4)
