@@ -8,6 +8,7 @@ the first trial's start to the last one's end. Each peer's ratios are to our run
 import json
 import os
 import secrets
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -145,8 +146,12 @@ def goals(
 # --- one run
 
 
-def run_ours(workload: Workload, home: Path, *, data_root: Path) -> Run:
+def run_ours(
+    workload: Workload, home: Path, *, data_root: Path, is_mlflow_told: bool = True
+) -> Run:
     """Run `trainyard run` in a new home, and read from its store what it did.
+
+    Nothing of it goes on afterwards: MLflow hears the rest first, or never.
 
     Raises:
         AssertionError: Not every trial succeeded.
@@ -155,7 +160,7 @@ def run_ours(workload: Workload, home: Path, *, data_root: Path) -> Run:
     (home / "spec.yaml").write_text(json.dumps(workload.spec()), encoding="utf-8")  # JSON is YAML
     variables = {"TRAINYARD_HOME": str(home), "TRAINYARD_DATA": str(data_root)}
     seconds = timed([COMMAND, "run", str(home / "spec.yaml")], variables)
-    until_told(home)
+    until_told(home) if is_mlflow_told else end_telling(home)
     with sqlite3.connect(home / "trainyard.db") as store:
         spans = store.execute("SELECT worker, started_at, ended_at FROM attempt").fetchall()
         (claimed,) = store.execute("SELECT min(started_at) FROM trial").fetchone()
@@ -205,13 +210,18 @@ def run_peer(peer: Peer, workload: Workload, folder: Path, *, data: Path) -> Run
     )
 
 
-def run_job(module: str, job: Mapping[str, Any], folder: Path) -> tuple[float, dict[str, Any]]:
-    """Run a program of `benchmarks/peers` on a job; give its seconds and its result."""
+def run_job(
+    module: str, job: Mapping[str, Any], folder: Path, variables: Mapping[str, str] | None = None
+) -> tuple[float, dict[str, Any]]:
+    """Run a program of `benchmarks/peers` on a job; give its seconds and its result.
+
+    `variables` are added to its environment.
+    """
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     result = folder / "result.json"
     command = [sys.executable, "-m", f"benchmarks.peers.{module}", str(folder / "job.json")]
-    seconds = timed([*command, str(result)], {})
+    seconds = timed([*command, str(result)], variables or {})
     return seconds, json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -248,6 +258,13 @@ def until_told(home: Path) -> None:
     """Wait for the process that goes on telling MLflow: it is not to slow what is timed next."""
     while teller(f"sqlite:///{home / 'trainyard.db'}") is not None:
         time.sleep(0.1)
+
+
+def end_telling(home: Path) -> None:
+    """End the process that tells MLflow, which for very many runs would take half an hour."""
+    if (process := teller(f"sqlite:///{home / 'trainyard.db'}")) is not None:
+        os.kill(process, signal.SIGTERM)
+        until_told(home)
 
 
 def num_cores() -> int:

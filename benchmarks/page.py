@@ -93,17 +93,19 @@ def _trials(contestant: Document) -> str:
 
 
 def _noop(document: Document) -> tuple[list[str], list[Bar]]:
-    rates, ratios = document["trials_per_second"], document["ratio_to_ray_tune"]
+    rates, ratios = document["trials_per_second"], document["ratios"]
+    peers = [label for label in rates if label not in ratios]
     rows = [
         (
             label,
             str(document["num_trials"][label]),
             _spread(rates[label]),
-            _spread(ratios[label]) if label in ratios else "",
+            *(_spread(ratios[label][peer]) if label in ratios else "" for peer in peers),
         )
         for label in rates
     ]
-    table = _table(("", "trials", "trials a second", "times Ray Tune's"), rows)
+    heads = (f"times {peer}" for peer in peers)
+    table = _table(("", "trials", "trials a second", *heads), rows)
     shown = [
         Bar(label, "trials a second", rate, is_ours=label in ratios)
         for label, rate in rates.items()
@@ -237,7 +239,8 @@ _SECTIONS: Final[Mapping[str, tuple[str, str, Section]]] = {
             "`reporting`: the real queue, scheduler and results on durable SQLite, with "
             "processes in Ray's place that report one number a trial. `training`: `trainyard "
             "run` with all that belongs to it, one linear layer on sixteen tiny images. Ray Tune "
-            "reuses its actors."
+            "reuses its actors, and writes a trial's report to three files unless its loggers are "
+            "off."
         ),
         _noop,
     ),

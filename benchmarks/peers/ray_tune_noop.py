@@ -1,6 +1,5 @@
 """Ray Tune with reused actors and trials that only report one number."""
 
-import os
 from typing import Any
 
 from ray import tune
@@ -12,7 +11,6 @@ from benchmarks.peers.training import Finished, noop, read_job, write_result
 def main() -> None:
     """Run as many trials as the job says."""
     job, result = read_job()
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     with embedded_ray(job.num_processes):
         numbers = range(job.num_trials)
         grid = train_all(Noop, numbers, result.parent, reuse_actors=True)

@@ -80,8 +80,8 @@ def test_scheduler_is_timed_with_workers_that_only_report(tmp_path: Path) -> Non
 def test_trials_with_nothing_to_do_are_timed_on_both_sides(tmp_path: Path) -> None:
     found = noop.measure(tmp_path, num_trials=20, num_peer=10, repeats=1)
 
-    assert found["trials_per_second"].keys() == {"reporting", "training", "Ray Tune"}
-    assert noop.goals(found)[1]["seen"] == found["ratio_to_ray_tune"]["reporting"]["median"]
+    assert found["trials_per_second"].keys() == {"reporting", "training", *noop.RAY_TUNE}
+    assert noop.goals(found)[1]["seen"] == found["ratios"]["reporting"]["Ray Tune"]["median"]
 
 
 def test_points_come_back_as_they_went_in(tmp_path: Path) -> None:

@@ -60,13 +60,16 @@ def samples() -> dict[str, Any]:
         "gpu_resnet": a_gpus("width", "images_per_second", "share_of_product_rate"),
         "noop": {
             **WHERE,
-            "num_trials": {"reporting": 10000, "training": 10000, "Ray Tune": 500},
+            "num_trials": {"reporting": 10000, "training": 10000, "Ray Tune": 2000},
             "trials_per_second": {
                 "reporting": times(700.0),
                 "training": times(90.0),
                 "Ray Tune": times(13.0),
             },
-            "ratio_to_ray_tune": {"reporting": times(53.8), "training": times(6.9)},
+            "ratios": {
+                "reporting": {"Ray Tune": times(53.8)},
+                "training": {"Ray Tune": times(6.9)},
+            },
         },
         "metrics": {
             **WHERE,
