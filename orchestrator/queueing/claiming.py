@@ -73,80 +73,100 @@ class Claim:
     goes_alone: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an orchestrator would have for one of its workers.
+
+    Up to `limit` trials of one pack, to be trained as was measured at the worker's `site` (None:
+    by the rule of thumb). If they are taken `ahead`, behind others that the worker is busy with,
+    only such as were never tried before. `like` is the only pack shape wanted; None takes any.
+    """
+
+    worker: str
+    orchestrator: str
+    limit: int
+    lease_seconds: float
+    site: Site | None
+    ahead: bool
+    like: str | None
+
+
 def lease_next(
     connection: Connection,
     candidate: Candidate,
+    wish: Wish,
     *,
-    worker: str,
-    orchestrator: str,
-    limit: int,
-    lease_seconds: float,
     now: float,
     waits: bool,
-    site: Site | None,
     considered: Collection[str],
-    ahead: bool,
-    like: str | None,
 ) -> tuple[Claim, ...]:
     """Lease an experiment's next trial, with further ones that can be trained in one pack with it.
 
-    Up to `limit` in all, no two of one shared key; their attempts are opened. None where others
-    are just taking the last ones, where the experiment was paused just now, and where another
-    has locked it unless this `waits` for that. They are trained as was measured for their shape
-    at the worker's `site`; where nothing was, the worker is to measure, unless that cannot pay or
-    the shape is among those `considered` before. If they are taken `ahead`, behind others that a
-    worker is busy with, only such as were never tried before; `like` is the only shape wanted.
+    No two of them are of one shared key; their attempts are opened. None where others are just
+    taking the last ones, where the experiment was paused just now, and where another has locked
+    it unless this `waits` for that. Where nothing was measured for their shape, the worker is to
+    do that, unless it cannot pay or the shape is among those `considered` before.
     """
-    assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
     if not _hold_unpaused(connection, candidate.id, waits=waits):
         return ()
-    waiting = _waiting(candidate, now=now)
-    if like is None:
-        wanted = waiting.with_hint(trial, _BY_NUMBER, "sqlite")
-    else:
-        wanted = waiting.where(trial.c.pack_shape == like).with_hint(trial, _BY_SHAPE, "sqlite")
-    first = connection.execute(wanted.limit(1)).first()
-    if first is None or (ahead and not _may_go_ahead(first, candidate)):
+    first = _first(connection, candidate, wish, now=now)
+    if first is None:
         return ()
     shape, calibration = first.pack_shape, None
     way = Way(candidate.resources.gpus)
-    if site is not None and shape is not None:
-        way = replace(way, timing=timings.find(connection, site, shape))
+    if wish.site is not None and shape is not None:
+        way = replace(way, timing=timings.find(connection, wish.site, shape))
         if shape not in considered and not must_go_alone(first.spent, candidate.execution):
             num_trials = _count_of_shape(connection, shape, candidate, now=now)
             calibration = way.calibration(first, num_trials=num_trials)
-    picked = _with_others(connection, first, candidate, way, limit=limit, now=now, ahead=ahead)
-    rows = connection.execute(
-        update(trial)
-        .where(trial.c.id.in_([row.id for row in picked]))
-        .values(
-            state=TrialState.LEASED,
-            fence=trial.c.fence + 1,
-            worker=worker,
-            orchestrator=orchestrator,
-            lease_expires_at=now + lease_seconds,
-            started_at=func.coalesce(trial.c.started_at, now),
-        )
-        .returning(*(trial.c[name] for name in _CLAIMED))
-    ).all()
-    opened = {
-        "state": AttemptState.RUNNING,
-        "worker": worker,
-        "orchestrator": orchestrator,
-        "started_at": now,
-    }
-    connection.execute(
-        insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
-    )
-    rows = sorted(rows, key=lambda row: int(row.number))
+    picked = _with_others(connection, first, candidate, way, wish, now=now)
     return _read_claims(
         connection,
-        rows,
+        _lease(connection, [row.id for row in picked], wish, now=now),
         candidate,
         strategy=way.strategy(first),
         calibration=calibration,
         goes_alone=must_go_alone(first.spent, candidate.execution),
     )
+
+
+def _lease(
+    connection: Connection, trial_ids: Sequence[str], wish: Wish, *, now: float
+) -> Sequence[Row[Any]]:
+    """Lease locked trials, and open their attempts; give them in the order of their numbers."""
+    assert TrialState.LEASED in TRANSITIONS[TrialState.QUEUED]
+    whose = {"worker": wish.worker, "orchestrator": wish.orchestrator}
+    rows = connection.execute(
+        update(trial)
+        .where(trial.c.id.in_(trial_ids))
+        .values(
+            state=TrialState.LEASED,
+            fence=trial.c.fence + 1,
+            lease_expires_at=now + wish.lease_seconds,
+            started_at=func.coalesce(trial.c.started_at, now),
+            **whose,
+        )
+        .returning(*(trial.c[name] for name in _CLAIMED))
+    ).all()
+    opened = {"state": AttemptState.RUNNING, "started_at": now, **whose}
+    connection.execute(
+        insert(attempt), [{"trial_id": row.id, "fence": row.fence, **opened} for row in rows]
+    )
+    return sorted(rows, key=lambda row: int(row.number))
+
+
+def _first(
+    connection: Connection, candidate: Candidate, wish: Wish, *, now: float
+) -> Row[Any] | None:
+    """Choose, and lock, the trial that is next of those that are wanted."""
+    wanted = _waiting(candidate, now=now)
+    if wish.like is None:
+        wanted = wanted.with_hint(trial, _BY_NUMBER, "sqlite")
+    else:
+        wanted = wanted.where(trial.c.pack_shape == wish.like)
+        wanted = wanted.with_hint(trial, _BY_SHAPE, "sqlite")
+    row = connection.execute(wanted.limit(1)).first()
+    return None if row is None or (wish.ahead and not _may_go_ahead(row, candidate)) else row
 
 
 def _waiting(candidate: Candidate, *, now: float) -> Select[Any]:
@@ -165,14 +185,13 @@ def _with_others(
     first: Row[Any],
     candidate: Candidate,
     way: Way,
+    wish: Wish,
     *,
-    limit: int,
     now: float,
-    ahead: bool,
 ) -> Sequence[Row[Any]]:
     """Choose, and lock, those that go with the trial that is next in one pack."""
     strategy = way.strategy(first)
-    num_further = min(limit, strategy.members) - 1
+    num_further = min(wish.limit, strategy.members) - 1
     if num_further < 1 or must_go_alone(first.spent, candidate.execution):
         return [first]
     alike = (trial.c.pack_shape == first.pack_shape) & (trial.c.number > first.number)
@@ -183,7 +202,7 @@ def _with_others(
         for row in connection.execute(of_its_shape)
         if way.strategy(row) == strategy
         and not must_go_alone(row.spent, candidate.execution)
-        and (not ahead or _may_go_ahead(row, candidate))
+        and (not wish.ahead or _may_go_ahead(row, candidate))
     ]
     first_of_its_key: dict[str, Row[Any]] = {}
     for row in (first, *further):

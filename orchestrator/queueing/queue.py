@@ -29,7 +29,7 @@ from orchestrator.queueing import (
     timings,
     turns,
 )
-from orchestrator.queueing.claiming import Claim
+from orchestrator.queueing.claiming import Claim, Wish
 from orchestrator.queueing.interventions import Cancellation, Pause
 from orchestrator.queueing.leases import Lease, lock_trials, valid
 from orchestrator.queueing.outcomes import Success
@@ -185,11 +185,10 @@ class Queue:
         the next in line was tried before, which is for a worker that is free. `like` is a pack
         shape: none but trials of that, of the experiment whose turn it is.
         """
+        wish = Wish(worker, self._orchestrator, limit, lease_seconds, site, ahead, like)
         try:
             with writing(self._engine) as connection:
-                claims = self._claim(
-                    connection, worker, limit, lease_seconds, resources, site, ahead, like
-                )
+                claims = self._claim(connection, wish, resources)
         except exc.IntegrityError as error:
             if claiming.SHARED_KEY_INDEX not in str(error.orig):
                 raise
@@ -202,37 +201,21 @@ class Queue:
                 shapes.add(first.pack_shape)
         return claims
 
-    def _claim(
-        self,
-        connection: Connection,
-        worker: str,
-        limit: int,
-        lease_seconds: float,
-        resources: Resources,
-        site: Site | None,
-        ahead: bool,
-        like: str | None,
-    ) -> tuple[Claim, ...]:
+    def _claim(self, connection: Connection, wish: Wish, resources: Resources) -> tuple[Claim, ...]:
         now = self._read_clock(connection)
         candidates = turns.in_line(connection, resources=resources, now=now)
         in_turn = sorted(candidates, key=lambda each: each.turn(self._served))
         # Ahead, nobody's turn is passed over: a free worker will find what is next.
-        for place, candidate in enumerate(in_turn[:1] if ahead else in_turn):
+        for place, candidate in enumerate(in_turn[:1] if wish.ahead else in_turn):
             claims = claiming.lease_next(
                 connection,
                 candidate,
-                worker=worker,
-                orchestrator=self._orchestrator,
-                limit=limit,
-                lease_seconds=lease_seconds,
+                wish,
                 now=now,
                 # Whoever waited holding another experiment, out of the order of ids that all
                 # keep, might be waited for.
                 waits=place == 0,
-                site=site,
-                considered=self._considered.get((candidate.id, site), ()) if site else (),
-                ahead=ahead,
-                like=like,
+                considered=self._considered.get((candidate.id, wish.site), ()) if wish.site else (),
             )
             if claims:
                 return claims
