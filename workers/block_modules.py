@@ -10,7 +10,7 @@ from experiments.architectures.geometry import Size
 from experiments.architectures.joins import From, Tap, taps_read
 from experiments.architectures.layers import Layer
 
-_CHUNK_NUMBERS: Final = 2**24
+CHUNK_NUMBERS: Final = 2**24
 """The most numbers of patches (64 MiB in float32) that are looked at together in evaluation."""
 
 
@@ -50,7 +50,7 @@ class PatchNetwork(nn.Module):
         numbers = images.shape[1] * self.size[0] * self.size[1]
         for length, side, stride in sides:
             numbers *= (length - side) // stride + 1
-        chunks = torch.split(images, max(1, _CHUNK_NUMBERS // numbers))
+        chunks = torch.split(images, max(1, CHUNK_NUMBERS // numbers))
         return torch.cat([self._scores(chunk) for chunk in chunks])
 
     def _scores(self, images: Tensor) -> Tensor:

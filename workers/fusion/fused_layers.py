@@ -14,16 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.architectures.geometry import Size, Window
-from workers.block_modules import PatchNetwork
+from workers.block_modules import CHUNK_NUMBERS, PatchNetwork
 from workers.fusion.fused_products import column_numbers, convolve_columns, linear
 from workers.layer_modules import FixedUnits, LocallyConnected, MaxoutUnits, Step, StreamDropout
 
 _MOST_COLUMN_NUMBERS: Final = 2**17
 """The most numbers of a member's columns (512 KiB in float32) for which products of columns
 are faster on a CPU core than torch's convolution, called for one member after the other."""
-
-_PATCH_NUMBERS: Final = 2**24
-"""The most numbers of patches (64 MiB in float32) that are looked at together in evaluation."""
 
 
 class FusedLayer(nn.Module):
@@ -283,25 +280,13 @@ class FusedDropout(nn.Module):
                 masks.append(mask.bernoulli_(1.0 - p, generator=generator).div_(1.0 - p))
         return (inputs * torch.cat(masks)).to(inputs.dtype)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the generators behind: a copy or a saved module gets its own."""
+        return self.__dict__ | {"generators": ()}
+
     def extra_repr(self) -> str:
         """Show the probabilities where the module is printed."""
         return f"p={self.probabilities}"
-
-
-class FusedChoice(nn.Module):
-    """Layers without weights that differ between members: neighbours share one."""
-
-    def __init__(self, choices: Sequence[tuple[nn.Module, int]]) -> None:
-        """Give each layer to the next so many members."""
-        super().__init__()
-        self.layers = nn.ModuleList(layer for layer, _ in choices)
-        self.counts = tuple(count for _, count in choices)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Send each member's examples through its own layer."""
-        size = len(inputs) // sum(self.counts)
-        parts = torch.split(inputs, [count * size for count in self.counts])
-        return torch.cat([layer(part) for layer, part in zip(self.layers, parts, strict=True)])
 
 
 class FusedPatches(PatchNetwork):
@@ -321,7 +306,7 @@ class FusedPatches(PatchNetwork):
         for length, side, stride in sides:
             numbers *= (length - side) // stride + 1
         members = torch.unflatten(images, 0, (self.num_members, -1))
-        chunks = torch.split(members, max(1, _PATCH_NUMBERS // numbers), dim=1)
+        chunks = torch.split(members, max(1, CHUNK_NUMBERS // numbers), dim=1)
         scores = [
             torch.unflatten(self._scores(chunk.flatten(0, 1)), 0, (self.num_members, -1))
             for chunk in chunks

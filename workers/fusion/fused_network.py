@@ -19,9 +19,9 @@ from experiments.planning.pack_shapes import UNSHARED, network_shape
 from experiments.planning.strategies import Layout
 from workers.block_modules import PatchNetwork, ResidualBlock, TappedNetwork
 from workers.devices import memory_layout
+from workers.fusion.fused_activations import choice, pooled_first
 from workers.fusion.fused_layers import (
     FusedBatchNorm,
-    FusedChoice,
     FusedConv2d,
     FusedConvTranspose2d,
     FusedDropout,
@@ -154,14 +154,12 @@ class _Fusion:
         self, layers: Sequence[Sequence[Layer]], modules: Sequence[nn.Module]
     ) -> nn.Sequential:
         """Fuse the members' chains of layers."""
-        parts = [
-            self._fused(records, plain)
-            for records, plain in zip(
-                zip(*layers, strict=True),
-                zip(*(module.children() for module in modules), strict=True),
-                strict=True,
-            )
-        ]
+        rows = [*zip(*layers, strict=True)]  # each layer of all members
+        plain = zip(*(module.children() for module in modules), strict=True)
+        parts = [self._fused(*pair) for pair in zip(rows, plain, strict=True)]
+        for place, (here, after) in enumerate(itertools.pairwise(rows)):
+            both = slice(place, place + 2)
+            parts[both] = pooled_first(here, after, parts[both])
         if isinstance(modules[0], TappedNetwork):
             return TappedNetwork(parts, layers[0])
         return nn.Sequential(*parts)
@@ -190,7 +188,7 @@ class _Fusion:
             case Dropout():
                 return FusedDropout([m for m in modules if isinstance(m, StreamDropout)])
             case Activation():
-                return _choice(layers, modules)
+                return choice(layers, modules)
         return self._stacked(first)
 
     def _stacked(self, plain: nn.Module) -> nn.Module:
@@ -224,11 +222,3 @@ def _branch(layer: Layer, name: str) -> Sequence[Layer]:
 def _inner(layer: Layer) -> Sequence[Layer]:
     assert isinstance(layer, Patches)
     return layer.layers
-
-
-def _choice(layers: Sequence[Layer], modules: Sequence[nn.Module]) -> nn.Module:
-    """Give the one function of all members, or one for each stretch of equal ones."""
-    pairs = zip(layers, modules, strict=True)
-    stretches = [list(group) for _, group in itertools.groupby(pairs, key=lambda pair: pair[0])]
-    choices = [(stretch[0][1], len(stretch)) for stretch in stretches]
-    return choices[0][0] if len(choices) == 1 else FusedChoice(choices)

@@ -124,9 +124,9 @@ def test_evaluation_in_parts_gives_the_same_scores(monkeypatch: pytest.MonkeyPat
     module.get_submodule("0.layers").register_forward_hook(
         lambda _part, inputs, _outputs: sizes.append(len(inputs[0]))
     )
-    monkeypatch.setattr(block_modules, "_CHUNK_NUMBERS", 2 * numbers)
+    monkeypatch.setattr(block_modules, "CHUNK_NUMBERS", 2 * numbers)
     torch.testing.assert_close(module(images), whole, rtol=0, atol=1e-14)
     assert sizes == [18, 18, 9]
-    monkeypatch.setattr(block_modules, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(block_modules, "CHUNK_NUMBERS", 1)
     assert module(images).shape == whole.shape
     assert sizes[3:] == [9] * 5

@@ -1,5 +1,6 @@
 """Every layer of the catalogue, fused, gives each member what its plain module gives it."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -231,7 +232,7 @@ def test_columns_in_small_parts_are_the_columns_of_all(
 def test_patches_in_small_parts_keep_members_together(
     training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused_layers, "_PATCH_NUMBERS", 1)
+    monkeypatch.setattr(fused_layers, "CHUNK_NUMBERS", 1)
     assert_same_as_plain(stack("patches", 3), size=3, training=training)
 
 
@@ -414,6 +415,14 @@ def test_member_draws_the_dropout_of_its_plain_network(
         # The last layer drops, so equal zeros are equal masks.
         assert torch.equal(outputs[index * size : (index + 1) * size] == 0, wanted == 0)
         assert torch.equal(generator.get_state(), generators[index].get_state())
+
+
+def test_copy_of_dropout_leaves_the_generators_behind() -> None:
+    fused = fuse(with_dropout(0.5, 0.5), device=CPU)
+    set_dropout_generators(fused, [torch.Generator(), torch.Generator()])
+    with pytest.raises(RuntimeError, match="dropout has no generators"):
+        copy.deepcopy(fused).train()(torch.ones(4, 1, 8, 8))
+    fused.train()(torch.ones(4, 1, 8, 8))
 
 
 def test_dropout_needs_generators_for_training_only() -> None:

@@ -16,7 +16,7 @@ from experiments.architectures.layers import (
 )
 from experiments.architectures.torchvision_networks import TorchvisionNetwork
 from experiments.architectures.window_layers import Conv2d, MaxPool2d
-from workers.fusion.fused_layers import FusedChoice
+from workers.fusion.fused_activations import FusedChoice
 from workers.fusion.fused_network import can_fuse, fuse, load_member, member_state
 from workers.modules import build_module
 
@@ -64,6 +64,45 @@ def test_neighbours_with_one_function_share_a_call() -> None:
     assert choice.counts == (2, 1, 1)
     alone = fuse([with_function("relu")] * 4, device=CPU).get_submodule("1")
     assert isinstance(alone, torch.nn.ReLU)
+
+
+def pooled(name: str) -> Architecture:
+    layers = (
+        Conv2d(5, (3, 3), padding="same"),
+        Activation(name),
+        MaxPool2d((3, 2), (2, 1), padding=(1, 0)),
+    )
+    return Architecture(name, (2, 7, 6), layers)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize(
+    ("functions", "order"),
+    [
+        (["tanh"] * 3, ["MaxPool2d", "Tanh"]),
+        (["relu", "relu", "elu"], ["MaxPool2d", "FusedChoice"]),
+        (["silu", "silu", "gelu"], ["FusedChoice", "MaxPool2d"]),  # they fall, then rise
+        (["relu", "gelu", "gelu", "sigmoid"], ["FusedChoice", "Identity"]),
+    ],
+    ids=["one", "rising", "falling", "mixed"],
+)
+def test_function_that_never_falls_comes_after_the_max_pooling_behind_it(
+    functions: list[str], order: list[str], training: bool
+) -> None:
+    from tests.unit.workers.fusion.test_fused_layers import assert_same_as_plain
+
+    architectures = [pooled(name) for name in functions]
+    fused = fuse(architectures, device=CPU)
+    assert [type(part).__name__ for part in fused.children()][1:] == order
+    assert_same_as_plain(architectures, size=3, training=training)
+
+
+def test_place_of_a_member_s_pooling_does_not_depend_on_the_others() -> None:
+    mixed = fuse([pooled(name) for name in ("relu", "gelu", "gelu")], device=CPU)
+    choice = mixed.get_submodule("1")
+    assert isinstance(choice, FusedChoice)
+    orders = [[type(part).__name__ for part in own.children()] for own in choice.layers]
+    assert orders == [["MaxPool2d", "ReLU"], ["GELU", "MaxPool2d"]]
 
 
 def test_weights_are_zeros_of_the_stacked_shapes_under_plain_names() -> None:
