@@ -14,7 +14,7 @@ from experiments.planning.packing import fitting_members, most_members
 Layout = Literal["channels_last", "contiguous"]
 """In which order the numbers of images lie in memory, the weights of convolutions alike."""
 
-KERNELS_VERSION: Final = 1
+KERNELS_VERSION: Final = 2
 """Raised whenever a strategy becomes faster or slower, so that all are measured again."""
 
 _COMPILED: Final = "compiled"

@@ -6,6 +6,7 @@ stacked along a new first dimension under the same names. A member's numbers dep
 on the others nor on its place.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.architectures.geometry import Size, Window
+from experiments.architectures.geometry import Shape, Size, Window
 from workers.block_modules import CHUNK_NUMBERS, PatchNetwork
-from workers.fusion.fused_products import column_numbers, convolve_columns, linear
+from workers.fusion.fused_products import convolve_columns, convolve_seen, linear
 from workers.layer_modules import FixedUnits, LocallyConnected, MaxoutUnits, Step, StreamDropout
 
 _MOST_COLUMN_NUMBERS: Final = 2**17
@@ -76,15 +77,25 @@ class FusedConv2d(FusedLayer):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (K n, C, H, W) to (K n, Co, H', W')."""
+        """Map (K n, C, H, W), or columns (K, n, H', W', C kh kw), to (K n, Co, H', W')."""
+        if images.ndim == 5:
+            return convolve_seen(images, self.weight, self.bias_or_none)
         if images.device.type != "cpu":
             return _grouped(images, self.weight, self.bias_or_none, self._convolve)
-        if (
-            self.groups == 1
-            and column_numbers(images, self.weight, self.window) <= _MOST_COLUMN_NUMBERS
-        ):
+        if self.takes_columns(images.shape[1:], len(images) // self.num_members):
             return convolve_columns(images, self.weight, self.bias_or_none, self.window)
         return _one_by_one(images, self.weight, self.bias_or_none, self._convolve, self.layout)
+
+    def takes_columns(self, image: Shape, batch_size: int) -> bool:
+        """Say whether a CPU convolves batches of images (C, H, W) as products of columns."""
+        most = _MOST_COLUMN_NUMBERS
+        return self.groups == 1 and batch_size * self.column_numbers(image) <= most
+
+    def column_numbers(self, image: Shape) -> int:
+        """Count the numbers that an image (C, H, W) becomes as columns."""
+        _, height, width = image
+        places = self.window.output_size((height, width))
+        return math.prod(places) * self.weight[0, 0].numel()
 
     def _convolve(
         self, images: Tensor, weight: Tensor, bias: Tensor | None, members: int

@@ -6,7 +6,7 @@ depend neither on how many members there are nor on who they are.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,12 +17,11 @@ from experiments.planning.packing import MOST_MEMBERS
 from experiments.planning.strategies import Strategy
 from experiments.records import TrialConfig
 from experiments.streams import stream_seed
-from workers.augmentation import augment_by, draw
-from workers.batches import gathered, standardise
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
 from workers.devices import memory_layout, send
 from workers.evaluation import evaluated_at_once
+from workers.fusion.fused_batches import FusedBatches
 from workers.fusion.fused_criterion import FusedCriterion
 from workers.fusion.fused_network import (
     fuse,
@@ -32,7 +31,7 @@ from workers.fusion.fused_network import (
 )
 from workers.fusion.fused_optimizers import Rates, build_fused_optimizer
 from workers.initial_values import initial_state
-from workers.learner import EpochRecord, draw_order, epoch_rates, mean_loss
+from workers.learner import EpochRecord, epoch_rates, mean_loss
 from workers.modules import module_without_storage
 from workers.precision import forward_in
 from workers.recorded_steps import RecordedStep, recorded
@@ -42,13 +41,6 @@ FUSED: Final = Strategy(MOST_MEMBERS)
 
 _LEAST_EVALUATED: Final = 16
 """Examples of a member that are evaluated at a time, even where batches are smaller."""
-
-_BLOCK_BYTES: Final = 2**18
-"""About as many bytes of a member's inputs are made ready at a time, and its metrics counted:
-the same however many members there are, because the order of summation decides the last bit."""
-
-_BLOCK_BYTES_ON_GPU: Final = 2**28
-"""So many of all members on a GPU."""
 
 
 class FusedLearner:
@@ -85,6 +77,9 @@ class FusedLearner:
         learned = (each for each in self._module.parameters() if each.requires_grad)
         self._optimizer = build_fused_optimizer([each.optimizer for each in configs], learned)
         self._criterion = FusedCriterion(configs, self.data)
+        self._batches = FusedBatches(
+            configs, self.data, self._criterion, self._module, layout=self._layout
+        )
         self._dropout = [torch.Generator(device) for _ in configs]
         set_dropout_generators(self._module, self._dropout)
         self._graph: RecordedStep | None = None
@@ -142,7 +137,7 @@ class FusedLearner:
             taken = send(torch.tensor(rates, dtype=torch.float64), self._device).unbind()
         tally = self._criterion.tally(self._device)
         losses, done = list[Tensor](), 0
-        for inputs, targets in self._blocks(epochs):
+        for inputs, targets in self._batches.of_epochs(epochs):
             block_losses, answers = self._train_block(
                 inputs, targets, taken, done=done, before_step=before_step
             )
@@ -173,17 +168,13 @@ class FusedLearner:
             size = min(size, max(_LEAST_EVALUATED, self._batch_size))
         totals = torch.zeros(num, dtype=torch.float64, device=device)
         tally = self._criterion.tally(device)
-        order = torch.arange(len(examples), device=examples.indices.device)
         with torch.inference_mode():
-            parts_of_order = torch.split(order, self._block_size(size))
-            for raw, targets in gathered(examples, parts_of_order, device=device):
-                wanted = self._criterion.shared_targets(raw, targets)
-                inputs = standardise(raw, self.data, layout=self._layout)
+            for inputs, wanted in self._batches.of_split(split, size):
                 parts = []
-                for x in torch.split(inputs, size):
+                for x in inputs:
                     before_batch()
-                    outputs = self._forward(torch.cat([x] * num))  # `cat` keeps the layout
-                    parts.append(outputs.view(num, len(x), *outputs.shape[1:]))
+                    outputs = self._forward(x)
+                    parts.append(outputs.view(num, -1, *outputs.shape[1:]))
                 outputs = torch.cat(parts, dim=1)
                 totals += self._criterion.losses(outputs, wanted).double().sum(dim=1)
                 tally.add(outputs, wanted)
@@ -203,6 +194,7 @@ class FusedLearner:
         kept = sorted(places)
         configs = [*(self._configs[place] for place in kept), *joining]
         pack = FusedLearner(configs, self._unmoved, device=self._device, strategy=self._strategy)
+        pack._batches.share(self._batches)
         for index, place in enumerate(kept):
             weights, optimizer = self.weights_of(place), self.optimizer_state_of(place)
             pack.restore_member(index, weights, optimizer)
@@ -238,7 +230,7 @@ class FusedLearner:
 
     def _train_block(
         self,
-        inputs: Tensor,
+        inputs: Iterable[Tensor],
         targets: Tensor,
         rates: Sequence[Rates],
         *,
@@ -248,7 +240,7 @@ class FusedLearner:
         """Make the steps of one block, the first of them after `done` others of the epoch.
 
         Args:
-            inputs: (S K n, ...), step by step, each member by member.
+            inputs: Of each step, as `FusedBatches` has them.
             targets: (S, K, n, ...).
             rates: Of each step of the epoch, one a member (K,).
             done: Steps of the epoch so far.
@@ -258,9 +250,8 @@ class FusedLearner:
             The steps' losses (S, K), and the outputs (S, K, n, ...).
         """
         step = self._graph or self._make_step
-        num, size = targets.shape[1:3]
         losses, answers = [], []
-        for x, y in zip(torch.split(inputs, num * size), targets, strict=True):
+        for x, y in zip(inputs, targets, strict=True):
             before_step(done + 1)
             step_losses, outputs = step(x, y, rates[done])
             losses.append(step_losses)
@@ -269,7 +260,7 @@ class FusedLearner:
         return torch.stack(losses), torch.stack(answers)
 
     def _make_step(self, x: Tensor, y: Tensor, rates: Rates) -> tuple[Tensor, Tensor]:
-        """Make a step on inputs (K n, ...) and targets (K, n, ...)."""
+        """Make a step on inputs of `FusedBatches` and targets (K, n, ...)."""
         outputs = self._forward(x)
         outputs = outputs.view(*y.shape[:2], *outputs.shape[1:])
         losses = self._criterion.losses(outputs, y).mean(dim=1)
@@ -277,54 +268,6 @@ class FusedLearner:
             torch.autograd.backward(losses.sum())
         self._optimizer.step(lr=rates)
         return losses.detach(), outputs.detach()
-
-    def _blocks(self, epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs (S K n, ...) standardised, and targets (S, K, n, ...), in blocks."""
-        size, num = self._batch_size, len(self._configs)
-        pairs = [*zip(self._configs, epochs, strict=True)]
-        drawn = [draw_order(*pair, len(self.data.train)) for pair in pairs]
-        orders = send(torch.stack(drawn), self.data.train.indices.device)  # (K, N)
-        chances = [
-            torch.Generator().manual_seed(stream_seed(config.seed, "augmentation", epoch))
-            for config, epoch in pairs
-        ]
-        whole = orders.shape[1] // size * size
-        parts = torch.split(orders[:, :whole], self._block_size(size), dim=1)
-        positions = [
-            part.reshape(num, -1, min(size, part.shape[1])).transpose(0, 1)  # (S, K, n)
-            for part in (*parts, orders[:, whole:])
-            if part.shape[1] > 0
-        ]
-        flat = (each.flatten() for each in positions)
-        found = gathered(self.data.train, flat, device=self._device)
-        for each, (raw, targets) in zip(positions, found, strict=True):
-            yield self._block(each.shape, raw, targets, chances)
-
-    def _block(
-        self,
-        shape: torch.Size,
-        raw: Tensor,
-        targets: Tensor,
-        chances: Sequence[torch.Generator],
-    ) -> tuple[Tensor, Tensor]:
-        """Change and standardise the raw examples (S K n, ...) of a block of a shape (S, K, n)."""
-        config = self._configs[0].augmentation  # one for all
-        if config.name != "none":
-            steps, _, size = shape
-            own = [draw(steps * size, generator).view(steps, size, -1) for generator in chances]
-            draws = torch.stack(own, dim=1).flatten(0, 2)
-            raw, targets = augment_by(draws, raw, targets, config)
-        inputs = standardise(raw, self.data, layout=self._layout)
-        raw, targets = (part.view(*shape, *part.shape[1:]) for part in (raw, targets))
-        return inputs, self._criterion.targets(raw, targets)
-
-    def _block_size(self, batch_size: int) -> int:
-        """Give how many examples of a member are made ready at a time: whole batches."""
-        batch_bytes = 4 * math.prod(self.data.input_shape) * batch_size
-        block_bytes = _BLOCK_BYTES
-        if self._device.type != "cpu":  # it is the starting of operations that counts there
-            block_bytes = max(block_bytes, _BLOCK_BYTES_ON_GPU // len(self._configs))
-        return batch_size * max(1, block_bytes // batch_bytes)
 
     def _rates(self, epochs: Sequence[int]) -> list[tuple[float, ...]]:
         """Give the learning rates of an epoch's steps, one a member."""

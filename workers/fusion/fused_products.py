@@ -65,6 +65,31 @@ def convolve_columns(images: Tensor, weight: Tensor, bias: Tensor | None, window
     return outputs
 
 
+def columns_of(images: Tensor, window: Window) -> Tensor:
+    """Write what a filter sees at every place: (N, C, H, W) -> (N, H', W', C kh kw)."""
+    height, width = window.output_size((images.shape[2], images.shape[3]))
+    seen = functional.unfold(
+        images, window.kernel, window.dilation, window.padding, window.stride
+    )  # (N, C kh kw, H' W')
+    return torch.unflatten(seen.mT.contiguous(), 1, (height, width))
+
+
+def convolve_seen(columns: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve images that are written as `columns_of` does; they get no gradients.
+
+    Args:
+        columns: (K, n, H', W', C kh kw); members may share the memory of theirs.
+        weight: (K, Co, C, kh, kw).
+        bias: (K, Co), or None.
+
+    Returns:
+        (K n, Co, H', W'), the channels last in memory.
+    """
+    matrices = weight.flatten(2).mT.contiguous()
+    outputs: Tensor = _SeenConvolution.apply(*_for_product(columns.flatten(1, 3), matrices, bias))
+    return outputs.view(-1, *columns.shape[2:4], weight.shape[1]).permute(0, 3, 1, 2)
+
+
 def _for_product(
     inputs: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -91,6 +116,28 @@ class _Linear(torch.autograd.Function):
         return (
             torch.bmm(gradient, weight) if needs_inputs else None,
             torch.bmm(gradient.mT, inputs) if needs_weight else None,
+            gradient.sum(dim=1) if needs_bias else None,
+        )
+
+
+class _SeenConvolution(torch.autograd.Function):
+    """(K, rows, kernel) of columns and (K, kernel, Co) -> (K, rows, Co); columns are constants."""
+
+    @staticmethod
+    def forward(ctx: Any, columns: Tensor, matrices: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(columns)
+        if bias is None:
+            return torch.bmm(columns, matrices)
+        return torch.baddbmm(bias[:, None], columns, matrices)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (columns,) = ctx.saved_tensors
+        (gradient,) = gradients
+        _, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            None,
+            torch.bmm(columns.mT, gradient) if needs_weight else None,
             gradient.sum(dim=1) if needs_bias else None,
         )
 

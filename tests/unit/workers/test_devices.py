@@ -44,7 +44,7 @@ def test_strided_convolutions_of_few_points_and_channels_keep_channels_first(
 
 
 def test_an_engine_is_named_by_what_decides_how_fast_it_is() -> None:
-    assert engine_text(torch.device("cpu")) == f"torch {torch.__version__}, kernels 1"
+    assert engine_text(torch.device("cpu")) == f"torch {torch.__version__}, kernels 2"
 
 
 def test_a_layout_that_is_wanted_goes_before_the_rule() -> None:

@@ -41,7 +41,12 @@ from workers.fusion.fused_network import (
     member_state,
     set_dropout_generators,
 )
-from workers.fusion.fused_products import column_numbers, convolve_columns
+from workers.fusion.fused_products import (
+    column_numbers,
+    columns_of,
+    convolve_columns,
+    convolve_seen,
+)
 from workers.modules import build_module, set_dropout_generator
 
 CPU = torch.device("cpu")
@@ -281,6 +286,41 @@ def test_columns_have_every_number_that_a_filter_sees() -> None:
     assert column_numbers(images, weight, window) == 3 * (4 * 5) * (3 * 2 * 4)
     ours = convolve_columns(images, weight, None, window)
     assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("constants", [True, False])
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window((3, 3), padding=(1, 1)),
+        Window((3, 2), (2, 1), (1, 0)),
+        Window((2, 3), dilation=(3, 2)),
+    ],
+)
+def test_columns_that_were_written_before_give_what_images_give(
+    window: Window, constants: bool
+) -> None:
+    images = drawn(6, 4, 7, 6)
+    learned = [drawn(2, 5, 4, *window.kernel).requires_grad_()]
+    if constants:
+        learned.append(drawn(2, 5).requires_grad_())
+    bias = learned[1] if constants else None
+    wanted = convolve_columns(images, learned[0], bias, window)
+    columns = torch.unflatten(columns_of(images, window), 0, (2, 3))
+    found = convolve_seen(columns, learned[0], bias)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    pairs = [torch.autograd.grad((each**2).sum(), learned) for each in (found, wanted)]
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_members_may_share_the_columns_of_one_batch() -> None:
+    images, weight, window = drawn(3, 4, 7, 6), drawn(2, 5, 4, 3, 3), Window((3, 3))
+    shared = columns_of(images, window).expand(2, -1, -1, -1, -1)
+    wanted = convolve_columns(torch.cat([images] * 2), weight, None, window)
+    found = convolve_seen(shared, weight, None)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
 def bits(

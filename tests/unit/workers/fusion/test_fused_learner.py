@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.architectures.geometry import Window
 from experiments.planning.pack_shapes import pack_order
 from experiments.records import AugmentationConfig, DataConfig, OptimizerConfig, TrialConfig
 from tests.unit.workers.fusion.pack_runs import (
@@ -18,7 +19,9 @@ from tests.unit.workers.fusion.pack_runs import (
 )
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
+from workers.fusion import fused_batches
 from workers.fusion.fused_learner import FusedLearner
+from workers.fusion.fused_products import columns_of
 from workers.learner import EpochRecord, Learner
 
 Stage = Callable[..., tuple[DataConfig, StagedData]]
@@ -204,10 +207,44 @@ def test_a_members_bits_depend_neither_on_the_others_nor_on_its_place(
             assert_same_states(part, at, whole, place)
 
 
+@pytest.mark.parametrize("change", ["none", "flip"])
+def test_columns_that_are_kept_give_the_curves_of_images(
+    make_config: MakeConfig, digits: StagedData, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    configs = [
+        make_config(
+            layers=convnet("tanh"), augmentation=AugmentationConfig(change, None), seed=seed
+        )
+        for seed in range(3)
+    ]
+    seen = list[int]()
+
+    def counted(images: torch.Tensor, window: Window) -> torch.Tensor:
+        seen.append(len(images))
+        return columns_of(images, window)
+
+    monkeypatch.setattr(fused_batches, "columns_of", counted)
+    kept = pack_of(configs, digits)
+    records, scores = [train(kept, [epoch] * 3) for epoch in (1, 2)], score(kept)
+    again = kept.keep([0, 1, 2])
+    train(again, [3] * 3)
+    # Once a split, whatever the epochs and the packs; images that change are none of them.
+    trained = [len(digits.train)] if change == "none" else []
+    assert seen == [*trained, len(digits.val)]
+    monkeypatch.setattr(fused_batches, "_SHARED_BYTES", 0)
+    made = pack_of(configs, digits)
+    for epoch, record in enumerate(records, start=1):
+        for one, other in zip(record, train(made, [epoch] * 3), strict=True):
+            assert one.batch_losses == pytest.approx(other.batch_losses, rel=1e-3)
+    for one, other in zip(scores, score(made), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+    assert len(seen) == len(trained) + 1
+
+
 def test_sums_over_a_split_do_not_depend_on_how_many_members_there_are(
     stage_set: Stage, make_task_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.fusion.fused_learner._BLOCK_BYTES", 2**14)  # 64 images
+    monkeypatch.setattr("workers.fusion.fused_batches._BLOCK_BYTES", 2**14)  # 64 images
     data_config, data = stage_set("digits", limit=210)
     configs = [
         make_task_config(
