@@ -13,15 +13,23 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray._private.services import canonicalize_bootstrap_address
+from ray._private import node as ray_node
+from ray._private import services
+from ray._raylet import (  # type: ignore[attr-defined]
+    DASHBOARD_AGENT_LISTEN_PORT_NAME,
+    METRICS_AGENT_PORT_NAME,
+    METRICS_EXPORT_PORT_NAME,
+    RUNTIME_ENV_AGENT_PORT_NAME,
+    persist_port,
+)
 
 from experiments.errors import StoreError
 from experiments.records import Assignment, Resources
@@ -43,6 +51,19 @@ _ACTOR: Final = {
 
 _VITAL: Final = frozenset({"gcs_server", "raylet"})
 """The processes of Ray without which no worker can be started."""
+
+_AGENTS: Final = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
+"""The raylet's options for its agents: the one has metrics and events, the other prepares the
+environments of workers that ask for another than their own."""
+
+_AGENT_PORTS: Final = (
+    DASHBOARD_AGENT_LISTEN_PORT_NAME,
+    METRICS_AGENT_PORT_NAME,
+    METRICS_EXPORT_PORT_NAME,
+    RUNTIME_ENV_AGENT_PORT_NAME,
+)
+_NOT_SERVED: Final = -1
+"""What Ray's agents themselves say of a port that they cannot serve."""
 
 _KNOCK_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 1.0
@@ -93,16 +114,17 @@ class RayPool:
             StoreError: It does not start.
         """
         try:
-            _init(
-                address="local",
-                num_cpus=capacity.cpus,
-                num_gpus=int(capacity.gpus),
-                object_store_memory=_OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                _temp_dir=str(folder),
-                # Worker processes import torch while Ray is still starting.
-                _system_config={"preload_python_modules": ["torch"]},
-            )
+            with _small_ray():
+                _init(
+                    address="local",
+                    num_cpus=capacity.cpus,
+                    num_gpus=int(capacity.gpus),
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    _temp_dir=str(folder),
+                    # Worker processes import torch while Ray is still starting.
+                    _system_config={"preload_python_modules": ["torch"]},
+                )
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"the embedded Ray does not start: {_first_line(error)}; its logs are in "
@@ -234,7 +256,7 @@ class RayPool:
 def _knock(address: str) -> None:
     """Fail at once where nobody listens; Ray itself tries for minutes."""
     if address == "auto":  # the cluster of this machine, which a file tells, perhaps no more
-        address = canonicalize_bootstrap_address(address) or ""
+        address = services.canonicalize_bootstrap_address(address) or ""
     host, _, port = address.rpartition(":")
     if host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
@@ -246,6 +268,53 @@ def _init(**options: Any) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(log_to_driver=False, configure_logging=False, **options)
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own in place
+
+
+class _SmallNode(ray_node.Node):
+    """A head node of GCS and raylet alone, with nobody to watch logs, metrics or the load.
+
+    Of its other processes Ray waits for most before it starts the first worker: three of four
+    seconds on two cores. What they do is done here otherwise, or not asked for.
+    """
+
+    def start_monitor(self) -> None:
+        """Start no autoscaler."""
+
+    def start_log_monitor(self) -> None:
+        """Start nothing that copies workers' logs to the driver."""
+
+    def start_api_server(self, **_: Any) -> None:
+        """Start no server, which Ray does even where no dashboard is asked for."""
+
+    def start_raylet(self, *arguments: Any, **options: Any) -> None:
+        """Start the raylet, told by way of files that its agents are there and serve nothing."""
+        for port in _AGENT_PORTS:
+            persist_port(self._session_dir, self._node_id, port, _NOT_SERVED)
+        super().start_raylet(*arguments, **options)
+
+
+@contextmanager
+def _small_ray() -> Generator[None]:
+    """Have `ray.init` start a `_SmallNode`; Ray has no option for that."""
+    start: Any = services.start_ray_process
+
+    def start_small(command: list[str], *arguments: Any, **options: Any) -> Any:
+        # The raylet ends when one of its agents does, so it gets some that only wait for its end.
+        small = [
+            f"{each.partition('=')[0]}=cat" if each.startswith(_AGENTS) else each
+            for each in command
+        ]
+        return start(small, *arguments, **options)
+
+    places = ((ray_node, "Node", _SmallNode), (services, "start_ray_process", start_small))
+    whole = [(place, name, getattr(place, name)) for place, name, _ in places]
+    try:
+        for place, name, small in places:
+            setattr(place, name, small)
+        yield
+    finally:
+        for place, name, original in whole:
+            setattr(place, name, original)
 
 
 def _check_own_node(nodes: Sequence[Mapping[str, Any]]) -> None:

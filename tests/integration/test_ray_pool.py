@@ -197,6 +197,15 @@ def test_ray_listens_on_the_loopback_alone_and_its_files_are_closed_to_others() 
     assert any(folder.stat().st_mode & 0o777 == 0o700 for folder in Path(option).parents)
 
 
+@pytest.mark.usefixtures("worker")
+def test_embedded_ray_starts_nothing_that_training_has_no_use_for() -> None:
+    commands = {command(pid) for pid in marked(f"{MARK}={ORCHESTRATOR}")}
+    ours = ("ray_host", "gcs_server", "raylet", "ray::")
+    others = {each for each in commands if not any(name in each for name in ours)}
+    assert others == {"cat"}  # what the raylet takes for its agents
+    assert not any("Agent" in each for each in commands)
+
+
 def test_orchestrator_imports_no_ray() -> None:
     script = (
         "import sys, orchestrator.scheduling.service; "
