@@ -7,6 +7,7 @@ orchestrators may share it, and each looks whether the others' processes still r
 import fcntl
 import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Generator, Mapping
@@ -20,6 +21,11 @@ from orchestrator.settings import sqlite_path
 
 GONE_SECONDS: Final = 60.0
 """An orchestrator that has given no sign of life for so long is taken for dead."""
+
+
+def new_orchestrator() -> str:
+    """Give an id for an orchestrator, short enough for people to read."""
+    return secrets.token_hex(4)
 
 
 @contextmanager

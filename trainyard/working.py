@@ -16,6 +16,7 @@ from experiments.records import DataConfig
 from experiments.states import ExperimentState, TrialState
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring.mirror import Untold
+from orchestrator.pools.pool_process import PoolProcess
 from orchestrator.pools.reaper import MARK
 from orchestrator.scheduling.service import Orchestrator
 from orchestrator.settings import Settings, from_environment
@@ -69,12 +70,14 @@ def work_on(
     num_workers: int | None,
     git_commit: str | None,
     wait_for_mlflow: bool = False,
+    pool: PoolProcess | None = None,
     watcher: AbstractContextManager[Watcher] | None = None,
     on_submitted: Callable[[Overview], None] = lambda _: None,
 ) -> Overview:
     """Submit a plan and work until its experiment is over: finished, or paused and at rest.
 
     What MLflow lacks then is told by a process that goes on by itself, unless it is waited for.
+    A pool for as many workers may be given that has been launched while the plan was made.
 
     Raises:
         DatasetError: The data set cannot be had here; nothing was submitted.
@@ -82,7 +85,7 @@ def work_on(
         KeyboardInterrupt: It was told to stop; what is finished stays finished.
     """
     settings = from_environment()
-    with Orchestrator(settings, num_workers=num_workers) as orchestrator:
+    with Orchestrator(settings, num_workers=num_workers, pool=pool) as orchestrator:
         if settings.is_ray_embedded:
             prepare_data(plan.trials[0].config.data, settings, orchestrator=orchestrator.id)
         done = patiently(

@@ -1,7 +1,8 @@
 """The pool as a process beside the orchestrator: the handle on it (its loop is `ray_host.py`).
 
     pool = PoolProcess(settings, orchestrator="0a1b2c3d")
-    pool.open()                       # python -m orchestrator.pools.ray_host
+    pool.launch()                     # if it may be needed: python -m orchestrator.pools.ray_host
+    pool.open()                       # it is
     pool.hire(...); pool.poll(...)    # as `orchestrator.pools.pool.Pool` says
     pool.close()
 
@@ -33,7 +34,7 @@ from experiments.errors import StoreError
 from experiments.records import Assignment, Resources
 from orchestrator.machine import capacity
 from orchestrator.pools.pool import Message, PoolLost, WorkerLost
-from orchestrator.pools.reaper import MARK, POOL_MARK, ray_folder, sweep
+from orchestrator.pools.reaper import CALM_SECONDS, MARK, POOL_MARK, ray_folder, sweep
 from orchestrator.ray_address import EMBEDDED
 from orchestrator.settings import Settings
 
@@ -79,8 +80,8 @@ class PoolProcess:
             num_workers: The most workers at a time; None for as many as there is room for.
             data_root: Where workers find data sets; by default the settings' own place.
         """
+        self.orchestrator = orchestrator
         self._settings = settings
-        self._orchestrator = orchestrator
         self._num_workers = num_workers
         self._data_root = settings.data if data_root is None else data_root
         self._is_embedded = settings.ray_address in EMBEDDED
@@ -93,8 +94,19 @@ class PoolProcess:
         self._mark = ""
         self._folders: list[Path] = []  # of the embedded Rays' files, the newest last
         self._not_started = ""  # why, until `poll` has told
+        self._is_launched = False  # and has been told nothing yet
         self._is_up = self._was_up = False
         self._silent_seconds = 0.0
+
+    def launch(self) -> None:
+        """Have the process import Ray, which takes half a second, before anything is asked of it.
+
+        Nothing of Ray is started, and no file made but the log. The process ends with this one,
+        or at `close`. That it cannot be started is for `open` to tell.
+        """
+        if self._process is None:
+            with suppress(OSError, StoreError):
+                self._launch()
 
     def open(self) -> None:
         """Begin to start Ray; a cluster is joined when this returns.
@@ -121,7 +133,7 @@ class PoolProcess:
     def hire(self, resources: Resources) -> str:
         """Start a worker and give its name at once; `WorkerReady` follows."""
         self._start_process()
-        name = f"{self._orchestrator}/worker-{next(self._worker_numbers)}"
+        name = f"{self.orchestrator}/worker-{next(self._worker_numbers)}"
         self._hired[name] = resources
         self._ask("hire", name, resources)
         return name
@@ -184,11 +196,11 @@ class PoolProcess:
         is left to it.
         """
         process = self._process
-        if process is not None and not self._is_embedded:
+        if process is not None and not self._is_embedded and not self._is_launched:
             self._ask("close")  # the cluster stays, and should know that we leave
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_CLOSE_SECONDS)
-        self._end_process()
+        self._end_process(calm_seconds=0.0)  # the reaper sweeps once more
         with self._ending:
             folders, self._folders = self._folders, []
         for folder in folders:
@@ -198,25 +210,23 @@ class PoolProcess:
 
     def _start_process(self) -> None:
         """Have the process there; that it cannot be started again is for `poll` to tell."""
-        if self._process is not None or self._not_started:
+        is_there = self._process is not None and not self._is_launched
+        if is_there or self._not_started:
             return
         try:
-            self._start()
+            if not self._is_launched:
+                self._launch()
+            self._begin()
         except (OSError, StoreError) as error:
             reason = f"the process for Ray cannot be started: {error}"
             if not self._was_up:
                 raise StoreError(reason) from error
             self._not_started = reason  # perhaps only now: the disk is full, or the process table
 
-    def _start(self) -> None:
-        self._mark = f"{POOL_MARK}={self._orchestrator}/{next(self._process_numbers)}"
+    def _launch(self) -> None:
+        self._mark = f"{POOL_MARK}={self.orchestrator}/{next(self._process_numbers)}"
         self._settings.create_home()
         self._settings.logs.mkdir(mode=0o700, exist_ok=True)
-        if self._is_embedded:
-            # Ray lets everyone into its folder, so that lies in one that does not.
-            start = Path(ray_folder(self._mark.partition("=")[2]))
-            folder = Path(tempfile.mkdtemp(prefix=start.name, dir=start.parent))
-            self._folders.append(folder)
         ours, its = socket.socketpair()
         # Neither a frozen process nor a full pipe may freeze the orchestrator.
         limit = struct.pack("ll", int(SILENT_SECONDS), 0)
@@ -235,7 +245,17 @@ class PoolProcess:
             connection = Connection(ours.detach())
         with self._ending:
             self._process, self._connection = process, connection
+        self._is_launched = True
         self._is_up, self._silent_seconds = False, 0.0
+
+    def _begin(self) -> None:
+        """Have the process start Ray, or join the cluster."""
+        if self._is_embedded:
+            # Ray lets everyone into its folder, so that lies in one that does not.
+            start = Path(ray_folder(self._mark.partition("=")[2]))
+            folder = Path(tempfile.mkdtemp(prefix=start.name, dir=start.parent))
+            self._folders.append(folder)
+        self._is_launched = False
         self._ask("begin", self._data_root, self._settings.lease_seconds)
         if self._is_embedded:
             self._ask("start_embedded", _embedded(self._num_workers), folder / "ray")
@@ -246,7 +266,7 @@ class PoolProcess:
     def _environment(self) -> dict[str, str]:
         """Give the process's environment: marked, and for an embedded Ray closed to others."""
         name, _, value = self._mark.partition("=")
-        environ = os.environ | {MARK: self._orchestrator, name: value}
+        environ = os.environ | {MARK: self.orchestrator, name: value}
         environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         environ.setdefault("RAY_worker_niceness", str(_WORKER_NICENESS))
         if self._is_embedded:
@@ -258,16 +278,20 @@ class PoolProcess:
             }
         return environ
 
-    def _end_process(self) -> None:
-        """Kill the process with all that it started; unless there is none."""
+    def _end_process(self, *, calm_seconds: float = CALM_SECONDS) -> None:
+        """Kill the process with all that it started; unless there is none.
+
+        `calm_seconds` is for how long nobody else must be found.
+        """
         with self._ending:
             process, self._process = self._process, None
             connection, self._connection = self._connection, None
+            self._is_launched = False
             mark = self._mark
         if process is not None and connection is not None:
             connection.close()
             process.kill()
-            sweep(mark, seconds=_SWEEP_SECONDS)
+            sweep(mark, seconds=_SWEEP_SECONDS, calm_seconds=calm_seconds)
             try:
                 process.wait(_DEATH_SECONDS)
             except subprocess.TimeoutExpired:

@@ -34,7 +34,7 @@ POOL_MARK: Final = "TRAINYARD_POOL"
 _SWEEP_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.05
 
-_CALM_SECONDS: Final = 0.3
+CALM_SECONDS: Final = 0.3
 """Nobody must be found for so long: what is just being started shows no environment yet."""
 
 
@@ -87,12 +87,18 @@ class Reaper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        # In case the reaper was killed.
-        sweep(f"{MARK}={self._orchestrator}", seconds=0.0, spared=self._spared)
-        remove_folders(self._orchestrator)
+        if self._process.returncode != 0:  # it was killed
+            sweep(f"{MARK}={self._orchestrator}", seconds=0.0, spared=self._spared)
+            remove_folders(self._orchestrator)
 
 
-def sweep(mark: str, *, seconds: float, spared: Collection[int] = ()) -> bool:
+def sweep(
+    mark: str,
+    *,
+    seconds: float,
+    spared: Collection[int] = (),
+    calm_seconds: float = CALM_SECONDS,
+) -> bool:
     """Kill all processes that carry the mark until none is left; False where some are.
 
     This process is spared, and those of other users are not seen.
@@ -101,18 +107,22 @@ def sweep(mark: str, *, seconds: float, spared: Collection[int] = ()) -> bool:
         mark: An entry of the environment, as `NAME=value`.
         seconds: How long to go on; what is in the middle of a system call dies later.
         spared: The ids of processes that live on.
+        calm_seconds: For how long nobody must be found; 0 where another sweep follows.
     """
     deadline = time.monotonic() + seconds
     calm_since = time.monotonic()
-    while time.monotonic() - calm_since < _CALM_SECONDS:
-        for pid in marked(mark).difference(spared):
-            calm_since = time.monotonic()
+    while True:
+        found = marked(mark).difference(spared)
+        now = time.monotonic()
+        if not found and now - calm_since >= calm_seconds:
+            return True
+        for pid in found:
+            calm_since = now
             with suppress(OSError):  # gone in the meantime
                 os.kill(pid, signal.SIGKILL)
         if calm_since > deadline:
             return False
         time.sleep(_PAUSE_SECONDS)
-    return True
 
 
 def remove_folders(owner: str) -> None:

@@ -7,7 +7,7 @@ Leaving the block stops what is under way within seconds and gives every lease b
 """
 
 import logging
-import secrets
+import math
 import signal
 import socket
 import threading
@@ -21,7 +21,12 @@ from typing import Final, Self, TypeVar
 
 from experiments.errors import StoreError, StoreUnavailableError
 from orchestrator.cleaning import remove_unrecorded
-from orchestrator.instance import is_running, own_process, sole_orchestrator
+from orchestrator.instance import (
+    is_running,
+    new_orchestrator,
+    own_process,
+    sole_orchestrator,
+)
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring.mirror import Mirror, Untold
 from orchestrator.pools.pool_process import PoolProcess
@@ -44,6 +49,11 @@ _LONGEST_STOP_SECONDS: Final = 7.0
 
 _SIGNAL_SECONDS: Final = 0.2
 
+_TURN_SECONDS: Final = 0.5
+_ENDING_TURN_SECONDS: Final = 0.05
+_ENDING_SECONDS: Final = 0.3
+"""For so long after the last trial turns are short: `until` may go by what it saw before that."""
+
 _MIRROR_STOP_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -57,9 +67,21 @@ class Orchestrator:
     works, and by KeyboardInterrupt before and after; a second one does not wait.
     """
 
-    def __init__(self, settings: Settings, *, num_workers: int | None = None) -> None:
-        """Remember what to open; `num_workers` None means as many as there is room for."""
-        self.id = secrets.token_hex(4)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        num_workers: int | None = None,
+        pool: PoolProcess | None = None,
+    ) -> None:
+        """Remember what to open; `num_workers` None means as many as there is room for.
+
+        A pool that is given may be launched, is for as many workers, and gives its name.
+        """
+        self._pool = pool or PoolProcess(
+            settings, orchestrator=new_orchestrator(), num_workers=num_workers
+        )
+        self.id = self._pool.orchestrator
         self._settings = settings
         self._num_workers = num_workers
         self._is_alone = sqlite_path(settings.database_url) is not None
@@ -78,6 +100,7 @@ class Orchestrator:
         url = self._settings.database_url
         with ExitStack() as entered:
             entered.enter_context(self._signals())
+            entered.callback(self._pool.close)
             self._settings.create_home()
             entered.enter_context(sole_orchestrator(url))
             reaper = entered.enter_context(Reaper(self.id))
@@ -112,11 +135,10 @@ class Orchestrator:
             StoreError: The store or the cluster cannot be used, or workers do not last.
             KeyboardInterrupt: It was told to stop twice, or stopping took too long.
         """
-        pool = PoolProcess(self._settings, orchestrator=self.id, num_workers=self._num_workers)
         scheduler = Scheduler(
             queue=self.queue,
             results=self.results,
-            pool=pool,
+            pool=self._pool,
             settings=self._settings,
             clock=time.monotonic,
             max_workers=self._num_workers,
@@ -125,26 +147,30 @@ class Orchestrator:
         )
         self._owes_leases = True
         try:
-            self._beside(lambda: self._loop(scheduler, pool, until=until, on_turn=on_turn))
+            self._beside(lambda: self._loop(scheduler, until=until, on_turn=on_turn))
         except KeyboardInterrupt:
-            pool.close()
+            self._pool.close()
             raise
         return not self._stopping
 
     def _loop(
         self,
         scheduler: Scheduler,
-        pool: PoolProcess,
         *,
         until: Callable[[], bool],
         on_turn: Callable[[], None],
     ) -> None:
         try:
             if not until():
-                pool.open()
+                self._pool.open()
             self._keeper.begin()
+            worked_at = -math.inf
             while not self._stopping and not until():
-                scheduler.turn()
+                was_working = scheduler.is_working
+                is_ending = time.monotonic() - worked_at < _ENDING_SECONDS
+                scheduler.turn(wait_seconds=_ENDING_TURN_SECONDS if is_ending else _TURN_SECONDS)
+                if was_working and not scheduler.is_working:
+                    worked_at = time.monotonic()
                 # No sooner: it would slow the workers' start.
                 if self._keeper.is_needed(is_working=scheduler.is_working):
                     self._keeper.keep()

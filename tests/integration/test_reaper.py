@@ -66,6 +66,16 @@ with Reaper(sys.argv[1]):
 """
 
 
+LAUNCHED = """
+import sys
+from orchestrator.pools.pool_process import PoolProcess
+from orchestrator.settings import from_environment
+PoolProcess(from_environment(), orchestrator=sys.argv[1]).launch()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """A process of another orchestrator."""
@@ -126,6 +136,16 @@ def test_orchestrator_that_ends_in_good_order_leaves_nobody_behind() -> None:
 
         assert orchestrator.returncode == 0
         assert not any(map(is_alive, {*children, reaper}))
+
+
+@pytest.mark.usefixtures("home")
+def test_pool_process_that_nobody_has_used_yet_ends_without_a_reaper() -> None:
+    with start(LAUNCHED, "5700bb06") as orchestrator:
+        processes = marked(f"{MARK}=5700bb06")
+        assert len(processes) == 1
+
+        orchestrator.kill()
+        seconds_until_gone(processes)
 
 
 def test_a_killed_reaper_is_replaced_by_the_end_of_the_orchestrator() -> None:

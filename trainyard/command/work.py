@@ -42,12 +42,17 @@ def run(
     spec: Path, workers: int | None, wait_for_mlflow: bool, no_cache: bool, as_json: bool
 ) -> int:
     """Submit a spec and work until its experiment is finished."""
-    from dashboards.progress import ProgressView
+    from orchestrator.instance import new_orchestrator
+    from orchestrator.pools.pool_process import PoolProcess
     from orchestrator.settings import from_environment
     from trainyard.api import git_commit, plan
+
+    planned, settings = plan(spec, reuse=reuse_of(no_cache)), from_environment()
+    pool = PoolProcess(settings, orchestrator=new_orchestrator(), num_workers=workers)
+    pool.launch()  # it imports Ray while this process imports all that follows
+    from dashboards.progress import ProgressView
     from trainyard.working import work_on
 
-    planned, store = plan(spec, reuse=reuse_of(no_cache)), from_environment().store_name
     started = time.monotonic()
 
     def submitted(overview: "Overview") -> None:
@@ -56,13 +61,14 @@ def run(
         if overview.num_reused:
             before += f" ({overview.num_reused:,} for other experiments)"
         what = f"{planned.experiment.name}: {count(len(planned.trials), 'trial')}{before}"
-        say(f"{what}, recorded in {store}")
+        say(f"{what}, recorded in {settings.store_name}")
 
     overview = work_on(
         planned,
         num_workers=workers,
         git_commit=git_commit(spec),
         wait_for_mlflow=wait_for_mlflow,
+        pool=pool,
         watcher=ProgressView(),
         on_submitted=submitted,
     )

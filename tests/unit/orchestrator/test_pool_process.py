@@ -1,4 +1,4 @@
-"""The handle on the pool's process, where that does not start, or is ended twice: no Ray."""
+"""The handle on the pool's process, where that is launched, fails, or is ended twice: no Ray."""
 
 import socket
 import subprocess
@@ -14,8 +14,9 @@ from experiments.records import Resources
 from orchestrator.pools import pool_process
 from orchestrator.pools.pool import PoolLost
 from orchestrator.pools.pool_process import PoolProcess
-from orchestrator.pools.reaper import ray_folder
+from orchestrator.pools.reaper import MARK, marked, ray_folder
 from orchestrator.settings import from_environment
+from tests.pools import is_alive
 
 ONE = Resources(cpus=1)
 
@@ -57,6 +58,12 @@ def connect(pool: PoolProcess) -> Connection:
     return Connection(its.detach())
 
 
+def connect_launched(pool: PoolProcess) -> Connection:
+    """The same, as if that process had been launched and told nothing yet."""
+    pool._is_launched = True
+    return connect(pool)
+
+
 def cannot_fork(*_: Any, **__: Any) -> None:
     raise OSError("no more processes")
 
@@ -78,6 +85,44 @@ def test_closed_again_while_it_is_being_closed(
     assert "does not die" in caplog.text
 
 
+def test_launched_process_has_started_nothing_and_goes_with_close(pool: PoolProcess) -> None:
+    pool.launch()
+    pool.launch()  # once is enough
+    assert pool._process is not None
+    pid = pool._process.pid
+    assert marked(f"{MARK}=5700bb10") == {pid}
+    assert not folders()
+
+    pool.close()
+    assert not is_alive(pid)
+    assert not marked(f"{MARK}=5700bb10")
+
+
+def test_launched_process_is_told_to_begin_when_it_is_needed(
+    pool: PoolProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[Connection] = []
+    monkeypatch.setattr(pool, "_launch", lambda: launched.append(connect_launched(pool)))
+    pool.launch()
+    pool.open()
+    pool.hire(ONE)
+
+    (its,) = launched
+    asked = [its.recv()[0] for _ in range(3)]
+    assert asked == ["begin", "start_embedded", "hire"]
+    assert not its.poll(0.0)
+    assert len(folders()) == 1
+
+
+def test_launch_that_fails_is_told_when_the_process_is_needed(
+    pool: PoolProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", cannot_fork)
+    pool.launch()
+    with pytest.raises(StoreError, match="no more processes"):
+        pool.open()
+
+
 def test_first_start_that_fails_is_an_error(
     pool: PoolProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,10 +142,7 @@ def test_restart_that_fails_is_a_pool_that_is_lost(
         (lost,) = pool.poll(0.0)
         assert isinstance(lost, PoolLost)
         assert "no more processes" in lost.reason
-        assert "until this orchestrator ends" in lost.reason
         assert not pool.poll(0.0)
-    assert len(folders()) == 2
-    pool.close()
     assert not folders()
 
 
