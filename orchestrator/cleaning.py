@@ -69,19 +69,19 @@ class Collected:
         return found
 
 
-def remove_unrecorded(results: Results, settings: Settings, trial_id: str) -> int:
-    """Remove a finished trial's checkpoints that are not on record; give the bytes.
+def remove_unrecorded(results: Results, settings: Settings, trial_ids: Sequence[str]) -> int:
+    """Remove finished trials' checkpoints that are not on record; give the bytes.
 
     Nothing of a trial that is not finished is removed.
     """
-    folder = _inside(settings.checkpoints / trial_id, settings)
-    if folder is None:
-        return 0
+    places = {each: _inside(settings.checkpoints / each, settings) for each in trial_ids}
+    there = {trial_id: place for trial_id, place in places.items() if place is not None}
     return sum(
         leftover.num_bytes
-        for known in results.recorded_files([trial_id])
+        for folders in _batches(there)
+        for known in results.recorded_files(list(folders))
         if known.state in TERMINAL_STATES
-        for leftover in _unrecorded(folder, known, now=time.time())
+        for leftover in _unrecorded(folders[known.trial_id], known, now=time.time())
         if _removed(leftover)
     )
 

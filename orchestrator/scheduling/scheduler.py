@@ -87,7 +87,7 @@ class Scheduler:
         clock: Callable[[], float],
         max_workers: int | None = None,
         take_back: Callable[[], object] | None = None,
-        tidy: Callable[[str], object] = lambda _: None,
+        tidy: Callable[[Sequence[str]], object] = lambda _: None,
     ) -> None:
         """Remember what to work with; nothing is begun.
 
@@ -100,7 +100,7 @@ class Scheduler:
             max_workers: The most workers at a time; None for all that fit.
             take_back: Takes back what orchestrators that are gone had leased; None where
                 nobody else can work on the store.
-            tidy: Is given each trial that succeeded, to remove what it no longer needs.
+            tidy: Is given the trials that succeeded, to remove what they no longer need.
         """
         self._queue = queue
         self._pool = pool
@@ -294,7 +294,10 @@ class Scheduler:
     def _succeed(self, successes: Sequence[Success]) -> None:
         """Put results on record; then nothing else is needed of them, and others may use them."""
         are_recorded = self._queue.succeed_all(successes)
-        for success, is_recorded in zip(successes, are_recorded, strict=True):
-            if is_recorded:
-                self._tidy(success.lease.trial_id)
-                self._succeeded.add(success.lease.trial_id)
+        recorded = [
+            success.lease.trial_id
+            for success, is_recorded in zip(successes, are_recorded, strict=True)
+            if is_recorded
+        ]
+        self._tidy(recorded)
+        self._succeeded.update(recorded)

@@ -81,7 +81,7 @@ def work(
         pool=StepwisePool(settings.data, on_event=on_event),
         settings=settings,
         clock=time.monotonic,
-        tidy=lambda trial_id: remove_unrecorded(results, settings, trial_id),
+        tidy=lambda trial_ids: remove_unrecorded(results, settings, trial_ids),
     )
     while any(overview.num_open for overview in results.overviews()) or scheduler.is_working:
         scheduler.turn(wait_seconds=0)

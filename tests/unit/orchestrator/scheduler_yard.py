@@ -169,7 +169,7 @@ class Yard:
             clock=lambda: self.seconds,
             max_workers=max_workers,
             take_back=take_back,
-            tidy=self.tidied.append,
+            tidy=self.tidied.extend,
         )
 
     def turns(self, number: int) -> None:

@@ -23,6 +23,7 @@ from orchestrator.queueing.leases import Lease
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store
+from orchestrator.store.rows import RecordedFiles
 from tests.samples import NOT_FINITE, claim_one, submit, success_of
 from trainyard.command.main import run
 
@@ -82,7 +83,7 @@ def test_after_a_success_only_its_recorded_checkpoints_stay(home: Home) -> None:
     half = written(best.with_name(".best-0003.pt.partial"))
     home.queue.succeed(lease, success_of(lease.trial_id))
 
-    freed = remove_unrecorded(home.results, home.settings, lease.trial_id)
+    freed = remove_unrecorded(home.results, home.settings, [lease.trial_id])
 
     kept = {Path(row.path) for row in home.results.checkpoints(lease.trial_id)}
     assert kept == {best}  # the policy of these experiments keeps no other
@@ -90,6 +91,27 @@ def test_after_a_success_only_its_recorded_checkpoints_stay(home: Home) -> None:
     assert not any(path.exists() for path in (old, last, half, old.parent))
     assert freed == 9
     assert home.collect().leftovers == ()
+
+
+def test_successes_of_a_turn_are_tidied_by_one_question(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = [home.claim(), home.claim()]
+    stray = [home.save(lease, "last-0001-146ms.pt", on_record=False) for lease in leases]
+    for lease in leases:
+        home.queue.succeed(lease, success_of(lease.trial_id))
+    asked: list[list[str]] = []
+    ask = home.results.recorded_files
+
+    def recorded_files(trial_ids: list[str]) -> tuple[RecordedFiles, ...]:
+        asked.append(trial_ids)
+        return ask(trial_ids)
+
+    monkeypatch.setattr(home.results, "recorded_files", recorded_files)
+    both = [lease.trial_id for lease in leases]
+    assert remove_unrecorded(home.results, home.settings, [*both, "none"]) > 0
+    assert asked == [both]
+    assert not any(path.exists() for path in stray)
 
 
 def test_of_a_trial_under_way_nothing_goes_that_an_attempt_may_need(home: Home) -> None:
@@ -106,7 +128,7 @@ def test_of_a_trial_under_way_nothing_goes_that_an_attempt_may_need(home: Home) 
 
     assert [leftover.path for leftover in done.leftovers] == [unrecorded]
     assert all(path.exists() for path in (resumable, on_its_way, being_written))
-    assert remove_unrecorded(home.results, home.settings, first.trial_id) == 0
+    assert remove_unrecorded(home.results, home.settings, [first.trial_id]) == 0
     (old,) = home.collect(later=2 * HOUR).leftovers
     assert (old.path, old.what) == (being_written, UNFINISHED)
 
