@@ -15,6 +15,9 @@ from orchestrator.store.database import persist
 IDLE_SECONDS: Final = 10.0
 """Without work for so long, it is looked as often whether MLflow has yet to be told something."""
 
+HEAD_START_SECONDS: Final = 10.0
+"""Work goes on alone for so long: what is done by then costs it no processor, and is told after."""
+
 _MOMENT_SECONDS: Final = 1.0
 _TOLD_IN_A_MOMENT: Final = 8
 """So few entries may be told in a moment, and are waited for that long at the end."""
@@ -48,17 +51,20 @@ class MirrorKeeper:
         self._due_at = -math.inf
         self._pause = _FIRST_PAUSE_SECONDS
         self._look_at = 0.0
+        self._working_since: float | None = None
 
     def begin(self) -> None:
         """Leave the outbox alone for a while: there is work, or there is about to be."""
         self._look_at = time.monotonic() + IDLE_SECONDS
 
     def is_needed(self, *, is_working: bool) -> bool:
-        """Say whether there is, or soon will be, something that MLflow should be told."""
+        """Say whether there is something that MLflow should be told, or soon will be much."""
         now = time.monotonic()
         if is_working:
             self.begin()
-            return True
+            if self._working_since is None:
+                self._working_since = now
+            return now - self._working_since >= HEAD_START_SECONDS
         if now < self._look_at or self._mirror.is_running:
             return False
         self.begin()
@@ -117,12 +123,12 @@ class MirrorKeeper:
     def hand_over(self, *, is_stopping: Callable[[], bool]) -> Untold:
         """Let the mirror go on by itself, unless MLflow lacks nothing or does not answer.
 
-        What can be told in a moment is waited for.
+        What can be told in a moment is waited for where the mirror is there.
 
         Raises:
             StoreUnavailableError: The SQL store could not be used.
         """
-        has_moment = self._num_pending() <= _TOLD_IN_A_MOMENT
+        has_moment = self._mirror.is_running and self._num_pending() <= _TOLD_IN_A_MOMENT
         left = self.drain(
             timeout_seconds=_MOMENT_SECONDS if has_moment else 0.0,
             on_turn=lambda _: None,

@@ -100,7 +100,7 @@ def test_an_idle_orchestrator_has_the_mirror_tell_what_waits(
     place: Place, clock: SettableClock
 ) -> None:
     keeper = place.keeper
-    assert keeper.is_needed(is_working=True)
+    keeper.begin()
     place.mirror.pending = [1]
     assert not keeper.is_needed(is_working=False)
     clock.seconds += 10
@@ -110,6 +110,26 @@ def test_an_idle_orchestrator_has_the_mirror_tell_what_waits(
         clock.seconds += 10
         place.mirror.pending = [nothing]
         assert not keeper.is_needed(is_working=False)
+
+
+def test_work_goes_on_without_the_mirror_for_its_first_seconds(
+    place: Place, clock: SettableClock
+) -> None:
+    keeper = place.keeper
+    assert not keeper.is_needed(is_working=True)
+    clock.seconds += 9
+    assert not keeper.is_needed(is_working=True)
+    assert not keeper.is_needed(is_working=False)
+    clock.seconds += 1
+    assert keeper.is_needed(is_working=True)
+
+
+def test_short_work_is_told_of_by_a_mirror_that_starts_at_its_end(
+    place: Place, clock: SettableClock
+) -> None:
+    assert place.hand_over([1]) == Untold(1, goes_on=True)
+    assert clock.seconds == 100.0
+    assert place.mirror.num_starts == 1
 
 
 def test_what_takes_longer_is_handed_over_at_once(place: Place, clock: SettableClock) -> None:
@@ -122,6 +142,7 @@ def test_what_takes_longer_is_handed_over_at_once(place: Place, clock: SettableC
 def test_what_is_told_within_a_moment_is_not_handed_over(
     place: Place, clock: SettableClock
 ) -> None:
+    place.mirror.is_running = True
     assert place.hand_over([3, 3, 2, 1, 0]) == Untold(0, goes_on=False)
     assert 100.0 < clock.seconds <= 101.0
     assert not place.mirror.is_let_go
@@ -131,6 +152,7 @@ def test_what_is_told_within_a_moment_is_not_handed_over(
 def test_what_is_not_told_within_a_moment_is_handed_over(
     place: Place, clock: SettableClock
 ) -> None:
+    place.mirror.is_running = True
     assert place.hand_over([3]) == Untold(3, goes_on=True)
     assert 101.0 <= clock.seconds <= 101.5
     assert place.spared == [PID]
