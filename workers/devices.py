@@ -85,7 +85,7 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def engine_text(device: torch.device) -> str:
-    """Name what decides how fast a device trains, beside the machine: "torch 2.15.0, kernels 1"."""
+    """Name what decides how fast a device trains, beside the machine: "torch 2.15.0, kernels 2"."""
     words = [f"torch {torch.__version__}", f"kernels {KERNELS_VERSION}"]
     if device.type == "cuda":
         words.append(torch.cuda.get_device_name(device))
