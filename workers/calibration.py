@@ -26,7 +26,7 @@ from experiments.planning.strategies import (
 from experiments.records import Assignment, TrialConfig
 from workers.datasets.staged import StagedData
 from workers.devices import has_convolutions, memory_for, release_memory, wait_for
-from workers.failures import StopRequestedError
+from workers.failures import StopRequestedError, is_out_of_memory
 from workers.groups import build_group
 from workers.modules import module_without_storage
 from workers.recorded_steps import STEPS_TO_RECORD
@@ -232,9 +232,10 @@ def time_strategies(
                 trainees[strategy].train(window)
             except StopRequestedError:
                 raise
-            except Exception:  # what cannot be trained so is ruled out
+            except Exception as error:  # what cannot be trained so is ruled out
                 trainees.pop(strategy, None)
-                failed.add(strategy)
+                if not is_out_of_memory(error):  # that may be for those beside it
+                    failed.add(strategy)
     for _ in range(_MORE_ROUNDS if len(trainees) > 1 else 0):
         most = _STILL_IN * min(each.step_seconds for each in trainees.values())
         for trainee in trainees.values():

@@ -54,9 +54,12 @@ def _kind(error: BaseException) -> FailureKind:
     # Data that is wrong stays so; data that could not be fetched may be, a little later.
     if isinstance(error, DatasetError) and not isinstance(error, DatasetUnavailableError):
         return FailureKind.DATA
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _is_cpu_allocator(error):
-        return FailureKind.OUT_OF_MEMORY
-    return FailureKind.ERROR
+    return FailureKind.OUT_OF_MEMORY if is_out_of_memory(error) else FailureKind.ERROR
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether there was not as much memory as was asked for."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or _is_cpu_allocator(error)
 
 
 def _is_cpu_allocator(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ through a `Reporter`, also for trials that fail.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -75,6 +76,8 @@ def run_pack(
             device=place,
             timer=timer,
         )
+        # As those will be that may join them.
+        assignments = [replace(each, strategy=strategy, calibration=None) for each in assignments]
 
     def make_run(each: Assignment) -> TrialRun:
         return TrialRun(each, data, reporter, clock=clock, timer=timer)

@@ -10,7 +10,7 @@ MOST_MEMBERS: Final = 512
 
 _MEMBERS_ON_GPU: Final = 64
 _MEMBERS_ON_CPU: Final = 16
-_MOST_PRODUCTS_ON_CPU: Final = 25e6
+MOST_PRODUCTS_ON_CPU: Final = 25e6
 """Multiply-adds of one member's training step, up to which a CPU is faster with a pack.
 
 A step of a small network is mostly the starting of operations, which a pack starts once for all
@@ -21,6 +21,9 @@ _REMNANT: Final = 0.25
 
 _BYTES_OF_A_GPU: Final = 8 * 2**30
 """What a GPU is taken to have, at the least, for a pack."""
+
+_BYTES_ON_CPU: Final = 2**30
+"""What a pack on a CPU may hold: workers share the machine's memory, and caches are far smaller."""
 
 
 def most_members(work: Work, *, gpus: float) -> int:
@@ -36,20 +39,21 @@ def most_members(work: Work, *, gpus: float) -> int:
     """
     if gpus > 0:
         return min(_MEMBERS_ON_GPU, fitting_members(work, gpus=gpus))
-    is_small = work.multiply_adds < _MOST_PRODUCTS_ON_CPU * work.steps
+    is_small = work.multiply_adds < MOST_PRODUCTS_ON_CPU * work.steps
     return _MEMBERS_ON_CPU if is_small else 1
 
 
 def fitting_members(work: Work, *, gpus: float, memory_bytes: int | None = None) -> int:
-    """Give how many trials of this work fit a worker's GPU together, at least one.
+    """Give how many trials of this work fit a worker's memory together, at least one.
 
     Args:
         work: The trial's.
-        gpus: The worker's; of a fraction, only that share of the memory is taken to be there.
+        gpus: The worker's; of a fraction, only that share of the memory is taken to be there;
+            0 for a CPU.
         memory_bytes: What there is for this worker; None where it is not known.
     """
     if memory_bytes is None:
-        memory_bytes = int(min(gpus, 1.0) * _BYTES_OF_A_GPU)
+        memory_bytes = int(min(gpus, 1.0) * _BYTES_OF_A_GPU) if gpus > 0 else _BYTES_ON_CPU
     return max(1, memory_bytes // max(work.memory_bytes, 1))
 
 

@@ -8,7 +8,6 @@ here, before any compute is spent.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from experiments.architectures.architecture import Architecture
 from experiments.architectures.transfer import SourceNetwork
@@ -21,15 +20,12 @@ from experiments.planning.content_keys import experiment_id
 from experiments.planning.estimates import Estimate, estimate, workers_that_fit
 from experiments.planning.knowledge import NOTHING_KNOWN, Knowledge
 from experiments.planning.pack_shapes import can_be_packed
-from experiments.planning.packing import most_members
+from experiments.planning.packing import MOST_PRODUCTS_ON_CPU, most_members
 from experiments.planning.planner import Planner
 from experiments.planning.strategies import PLAIN
 from experiments.records import Experiment, Resources, Trial
 from experiments.search_space import Excluded, Expansion, Variant, expand
 from experiments.spec import Spec
-
-_FEW_PRODUCTS: Final = 25e6
-"""Multiply-adds of a training step; with fewer, packs beat faster products (`packing.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +261,7 @@ def _precision_remarks(spec: Spec, trials: Sequence[Trial], knowledge: Knowledge
             f"{said}: this machine's processor has no instructions for it, so training takes "
             "longer than in float32 and rounds more; use float32, or a GPU"
         )
-    elif all(each.work.multiply_adds < _FEW_PRODUCTS * each.work.steps for each in trials):
+    elif all(each.work.multiply_adds < MOST_PRODUCTS_ON_CPU * each.work.steps for each in trials):
         yield (
             f"{said}: it makes products faster, and a step of these networks is mostly the "
             "starting of operations; use float32, which is as fast and exact"

@@ -114,12 +114,12 @@ def candidates(
         memory_bytes: Of the GPU, for this worker; None where it is not known.
     """
     thumb = rule_of_thumb(work, gpus=gpus)
+    fit = fitting_members(work, gpus=gpus, memory_bytes=memory_bytes)
     if gpus > 0:
-        fit = fitting_members(work, gpus=gpus, memory_bytes=memory_bytes)
         packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_GPU if num <= fit]
         other: Layout = "channels_last"
     else:
-        packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_CPU]
+        packs = [Strategy(num) for num in _MEMBERS_TRIED_ON_CPU if num <= fit]
         other = "contiguous"
     layouts = [Strategy(layout=other)] if has_images else []
     if gpus == 0:

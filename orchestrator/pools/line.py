@@ -1,7 +1,7 @@
 """The packs that wait in a worker until it has trained those that came before."""
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import Condition
 
 from experiments.planning.pack_shapes import pack_shape
@@ -43,14 +43,19 @@ class Line:
                     taken.append(pack.pop(0))
         return taken
 
-    def leave(self, trial_ids: Collection[str]) -> list[str]:
-        """Take these trials out, wherever they wait; name those that were there."""
+    def leave(self, trial_ids: Collection[str], *, on_leaving: Callable[[str], None]) -> None:
+        """Take these trials out, wherever they wait, and say so of each that was there.
+
+        Whoever waits for what is left of their packs gets it after that was said.
+        """
         with self._changed:
             waiting = [each.trial_id for pack in self._packs for each in pack]
             self._packs = deque(
                 [each for each in pack if each.trial_id not in trial_ids] for pack in self._packs
             )
-            return [each for each in waiting if each in trial_ids]
+            for trial_id in waiting:
+                if trial_id in trial_ids:
+                    on_leaving(trial_id)
 
 
 def _is_trained_like(each: Assignment, one: Assignment) -> bool:

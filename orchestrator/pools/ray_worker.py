@@ -141,8 +141,9 @@ class PackWorker:
 
     def stop(self, trial_ids: Collection[str]) -> None:
         """Have these trials end before their next step, or not begin; unknown ones are ignored."""
-        for trial_id in self._line.leave(trial_ids):
-            self._news.report(TrialStopped(trial_id))
+        self._line.leave(
+            trial_ids, on_leaving=lambda trial_id: self._news.report(TrialStopped(trial_id))
+        )
         self._news.request_stop(trial_ids)
 
 

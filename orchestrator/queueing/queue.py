@@ -196,7 +196,8 @@ class Queue:
         if claims:
             first = claims[0]
             self._served[first.experiment_id] = max(self._served.values(), default=0) + 1
-            if site is not None and first.pack_shape is not None:
+            # One that goes alone was not asked to measure: the next of its shape may be.
+            if site is not None and first.pack_shape is not None and not first.goes_alone:
                 shapes = self._considered.setdefault((first.experiment_id, site), set())
                 shapes.add(first.pack_shape)
         return claims

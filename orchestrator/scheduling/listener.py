@@ -131,13 +131,15 @@ class Listener:
             case TrialStopped():
                 self._journal.add(partial(self._queue.release, lease))
             case StrategiesTimed():
+                seat.note_strategy(event)
                 self._journal.add(partial(self._queue.remember_strategies, event, site=seat.site))
                 return
             case _:
                 self._take_down_said(seat, lease, event)
                 return
         self._staff.got_on()
-        seat.leases.pop(event.trial_id, None)
+        if seat.leases.get(event.trial_id) == lease:  # else a late word of an earlier attempt
+            del seat.leases[event.trial_id]
 
     def _take_down_said(self, seat: Seat, lease: Lease, said: Said) -> None:
         if isinstance(said, TrialNoted):

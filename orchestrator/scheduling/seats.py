@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from experiments.events import CheckpointSaved, Failure, PointsMeasured, Said, TrialBegun
+from experiments.events import (
+    CheckpointSaved,
+    Failure,
+    PointsMeasured,
+    Said,
+    StrategiesTimed,
+    TrialBegun,
+)
+from experiments.planning.strategies import Strategy
 from experiments.records import Resources
 from experiments.states import FailureKind
 from orchestrator.queueing.claiming import Claim
@@ -47,12 +55,14 @@ class Streak:
 class Pack:
     """Trials that a worker was handed together; the shortest `stall_timeout` counts.
 
-    `kind` is what trials have in common that take about as long as each other.
+    `kind` is what trials have in common that take about as long as each other, `members` how many
+    of them are trained as one program.
     """
 
     experiment_id: str
     trial_ids: tuple[str, ...]
     kind: Kind
+    members: int
     stall_seconds: float | None
     goes_alone: bool
     has_failed: bool = False
@@ -66,6 +76,7 @@ def pack_of(claims: Sequence[Claim]) -> Pack:
         experiment_id=first.experiment_id,
         trial_ids=tuple(claim.lease.trial_id for claim in claims),
         kind=(first.experiment_id, first.pack_shape),
+        members=min(first.strategy.members, len(claims)),
         stall_seconds=min(limits, default=None),
         goes_alone=any(claim.goes_alone for claim in claims),
     )
@@ -208,13 +219,19 @@ class Seat:
 
         None if it is nearly done: then a whole pack is worth more.
         """
-        if not self.packs or len(self.packs[0].trial_ids) < 2:
+        if not self.packs or self.packs[0].members < 2:
             return 0
         seconds = self.seconds_left(now)
         is_open = self.is_well(now) and not any(pack.goes_alone for pack in self.packs)
         if not is_open or seconds is None or seconds < within_seconds:
             return 0
-        return max(0, len(self.packs[0].trial_ids) - len(self.leases))
+        return max(0, self.packs[0].members - len(self.leases))
+
+    def note_strategy(self, event: StrategiesTimed) -> None:
+        """Remember how many of a pack are trained as one program, as was just measured."""
+        pack = self.pack_with(event.trial_id)
+        if pack is not None:
+            pack.members = min(Strategy.parse(event.chosen).members, len(pack.trial_ids))
 
     def _num_left_of(self, trial_ids: Iterable[str]) -> float:
         return sum(
@@ -258,10 +275,16 @@ class Seat:
 
     def is_stalled(self, now: float) -> bool:
         """Say whether it is there, and yet its trials made no progress for too long."""
-        limit = self.packs[0].stall_seconds if self.packs else None
-        if not self.leases or limit is None or self.is_silent(now):
+        # Of the first pack, and of those from which some have joined it.
+        limits = [
+            pack.stall_seconds
+            for place, pack in enumerate(self.packs)
+            if pack.stall_seconds is not None
+            and (place == 0 or not self.epochs_done.keys().isdisjoint(pack.trial_ids))
+        ]
+        if not self.leases or not limits or self.is_silent(now):
             return False
-        return now - self.progressed_at >= limit
+        return now - self.progressed_at >= min(limits)
 
     def count_failure(self, trial_id: str, failure: Failure, *, now: float) -> None:
         """Add a failed trial to the streak, unless it was nobody's fault but its own.

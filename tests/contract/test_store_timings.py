@@ -95,6 +95,22 @@ def test_a_restart_asks_again_for_what_was_not_found(engine: Engine, queue: Queu
     assert ways(claim(again)) == {(THUMB, Calibration(SOME_WORK, 0, 44))}
 
 
+def test_a_trial_that_goes_alone_keeps_nobody_from_measuring(engine: Engine, queue: Queue) -> None:
+    submit(queue)
+    for each in claim(queue):
+        queue.fail(each.lease, Failure(FailureKind.STALLED, "Stalled", "no progress for 60 s"))
+    clock = SettableClock()
+    clock.seconds += 60
+    again = Queue(engine, now=clock, orchestrator="o2")
+
+    alone, others = claim(again), claim(again)
+    while others and others[0].goes_alone:
+        others = claim(again)
+
+    assert (alone[0].goes_alone, ways(alone)) == (True, {(THUMB, None)})
+    assert others[0].calibration is not None
+
+
 def test_few_trials_are_not_worth_measuring(queue: Queue) -> None:
     submit(queue, 39)
     assert ways(claim(queue)) == {(THUMB, None)}

@@ -1,6 +1,7 @@
 """The packs that wait in a worker: in order, and who may go before the others."""
 
 from dataclasses import replace
+from threading import Thread
 
 from experiments.planning.strategies import Calibration, Strategy
 from experiments.records import Assignment
@@ -31,8 +32,25 @@ def test_packs_are_taken_in_the_order_of_their_coming() -> None:
 
 def test_who_leaves_is_not_taken() -> None:
     line = a_line([an_assignment("a"), an_assignment("b")], [an_assignment("c")])
-    assert line.leave(["c", "a", "unknown"]) == ["a", "c"]
+    left = list[str]()
+    line.leave(["c", "a", "unknown"], on_leaving=left.append)
+    assert left == ["a", "c"]
     assert [names(line.take()), names(line.take())] == ["b", ""]
+
+
+def test_an_emptied_pack_is_taken_after_it_was_said_who_left() -> None:
+    line, order = Line(), list[str]()
+    taker = Thread(target=lambda: order.append(f"taken: {names(line.take())}"))
+    line.add([an_assignment("a")])
+
+    def leaving(trial_id: str) -> None:
+        taker.start()
+        taker.join(0.1)  # it cannot get on
+        order.append(trial_id)
+
+    line.leave(["a"], on_leaving=leaving)
+    taker.join(10.0)
+    assert order == ["a", "taken: "]
 
 
 def test_those_of_one_shape_are_taken_from_the_front_across_packs() -> None:

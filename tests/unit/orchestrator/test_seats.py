@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.events import Failure, TrialBegun
+from experiments.events import Failure, StrategiesTimed, TrialBegun
 from experiments.planning.strategies import Strategy
 from experiments.records import CheckpointPolicy, Resources
 from experiments.states import FailureKind
@@ -63,6 +63,30 @@ def test_a_worker_that_beats_without_getting_on_has_stalled() -> None:
         assert not seat.is_stalled(float(second))
     heard(seat, 7, now=60.0)
     assert seat.is_stalled(60.0)
+
+
+def test_who_joined_from_another_pack_may_stall_it_too() -> None:
+    seat = a_seat(a_claim("t1", stall_timeout_seconds=None))
+    seat.begin([a_claim("t2")], now=0.0)
+    for now in (0.0, 60.0):
+        heard(seat, 7, now=now)
+    assert not seat.is_stalled(60.0)
+    seat.note_place(TrialBegun("t2", 0, 0))
+    assert seat.is_stalled(60.0)
+
+
+def test_a_pack_has_as_many_places_as_it_was_measured_to_need() -> None:
+    claims = [replace(a_claim(f"t{number}"), strategy=Strategy(16)) for number in range(8)]
+    seat = a_seat(*claims)
+    seat.pace.seconds = lambda _: 100.0  # type: ignore[method-assign, assignment]
+    for number in range(6):
+        del seat.leases[f"t{number}"]
+    assert seat.free_places(1.0, within_seconds=1.0) == 6
+    times = {"plain": 1.0, "fused, 4 members": 0.5}
+    seat.note_strategy(StrategiesTimed("t7", times, "fused, 4 members", 100, is_thorough=True))
+    assert seat.free_places(1.0, within_seconds=1.0) == 2
+    seat.note_strategy(StrategiesTimed("t7", times, "plain", 100, is_thorough=True))
+    assert seat.free_places(1.0, within_seconds=1.0) == 0
 
 
 def test_progress_puts_the_stall_off() -> None:

@@ -30,7 +30,7 @@ WORK = replace(SOME_WORK, steps=1000, multiply_adds=10**9)
 class Machine:
     """A machine on which a member's step takes so many seconds, by the strategy.
 
-    What takes no time at all fails for want of memory.
+    What takes no time at all fails; for want of memory where that is negative.
     """
 
     step_seconds: Mapping[Strategy, float]
@@ -51,6 +51,8 @@ class Machine:
                 before_step(step)
                 seconds = self.step_seconds.get(strategy, 1.0)
                 if seconds == 0:
+                    raise RuntimeError("no such way")
+                if seconds < 0:
                     raise torch.OutOfMemoryError("CUDA out of memory")
                 self.now += strategy.members * seconds
                 self.steps.append(strategy)
@@ -182,6 +184,19 @@ def test_what_fails_is_ruled_out_and_told_of(
     assert {name for name, each in found.items() if each is None} == {
         strategy.text for strategy in broken
     }
+
+
+def test_what_had_no_room_beside_others_is_left_open(
+    make_machine: MakeMachine, make_config: MakeConfig, digits: StagedData
+) -> None:
+    large = {Strategy(members): -1.0 for members in (4, 16, 64)}
+    machine = make_machine({PLAIN: 0.002, Strategy(layout="contiguous"): 0.003, **large})
+
+    chosen, reporter = calibrated(machine, make_config(), digits)
+
+    assert chosen == PLAIN
+    assert timed(reporter).step_seconds.keys() == {"plain", "plain, contiguous"}
+    assert not timed(reporter).is_thorough
 
 
 def test_where_even_the_plain_loop_fails_the_trials_will_say_so(

@@ -84,6 +84,12 @@ def test_a_gpu_tries_graphs_of_every_size_and_the_compiler_last() -> None:
     assert not any(each.graph or each.compiled for each in on_cpu)
 
 
+def test_on_a_cpu_only_packs_of_a_gibibyte_at_most_are_tried() -> None:
+    work = replace(SMALL, memory_bytes=2**30 // 16)
+    tried = candidates(work, gpus=0, has_images=False)
+    assert {each.members for each in tried} == {1, 4, 16}
+
+
 def test_layouts_are_tried_where_they_matter() -> None:
     def layouts(*, gpus: float, has_images: bool) -> set[str | None]:
         tried = candidates(SMALL, gpus=gpus, has_images=has_images)
