@@ -206,7 +206,7 @@ def retry(what: str, *, failed_only: bool = False) -> int:
         return workplace.retry(what, failed_only=failed_only)
 
 
-def trials(experiment: str) -> "pd.DataFrame":
+def trials(*experiments: str) -> "pd.DataFrame":
     """Give one row a trial, hyperparameters and metrics as columns (see docs/frames.md).
 
     Raises:
@@ -216,11 +216,10 @@ def trials(experiment: str) -> "pd.DataFrame":
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:
-        found = workplace.results.resolve_experiment(experiment)
-        return trials_frame(workplace.results.trials(found.id), task=found.task)
+        return trials_frame(workplace.results, workplace.experiments(*experiments))
 
 
-def curves(experiment: str) -> "pd.DataFrame":
+def curves(*experiments: str) -> "pd.DataFrame":
     """Give every measured point, one a row (see docs/frames.md).
 
     Raises:
@@ -230,8 +229,7 @@ def curves(experiment: str) -> "pd.DataFrame":
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:
-        found = workplace.results.resolve_experiment(experiment)
-        return curves_frame(workplace.results.curve_columns(found.id))
+        return curves_frame(workplace.results, workplace.experiments(*experiments))
 
 
 def leaderboard(experiment: str) -> "list[Standing]":

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar, cast
 
 from sqlalchemy import Engine
 
-from experiments.errors import StoreUnavailableError
+from experiments.errors import NotFoundError, StoreUnavailableError
 from experiments.language.printable import printable
 from experiments.states import TERMINAL_STATES, TrialState
 from orchestrator.measurements.known import experiment_or_trial
@@ -22,7 +22,7 @@ from orchestrator.queueing.outcomes import BAD_STATES
 from orchestrator.queueing.queue import Queue
 from orchestrator.settings import Settings, from_environment
 from orchestrator.store.database import open_store, persist
-from orchestrator.store.rows import TrialRow
+from orchestrator.store.rows import ExperimentRow, TrialRow
 
 PATIENCE_SECONDS: Final = 15.0
 """How long a command waits for a store that cannot be used now."""
@@ -78,6 +78,17 @@ class Workplace:
     def _queue(self) -> Queue:
         self.settings.create_home()
         return Queue(self._open(create=True))
+
+    def experiments(self, *names: str) -> tuple[ExperimentRow, ...]:
+        """Find experiments by name or id, each once, in the order in which they are named.
+
+        Raises:
+            NotFoundError: There is no experiment of one of the names; or none is named.
+        """
+        if not names:
+            raise NotFoundError("name an experiment; `trainyard status` lists them all")
+        found = map(self.results.resolve_experiment, names)
+        return tuple({row.id: row for row in found}.values())
 
     def cancel(self, what: str) -> Cancellation:
         """Cancel an experiment or a trial, by name or id.

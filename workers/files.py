@@ -6,6 +6,8 @@ Needs no torch: data is prepared without it.
 import contextlib
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from workers import failpoint
@@ -25,6 +27,34 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(place: Path) -> Iterator[Path]:
+    """Give a new folder to write into, the files of which come to `place` when all are written.
+
+    A new `place` is there whole or not at all; in one that exists each file takes the place of
+    that of its name, and others stay.
+
+    Raises:
+        OSError: There is no room or no right to write; nothing has changed in `place` then.
+    """
+    place = place.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process of that number, long ago
+    partial.mkdir()
+    try:
+        yield partial
+        for path in partial.iterdir():
+            flush(path)
+        if not place.exists():
+            put_in_place(partial, place)
+            return
+        for path in partial.iterdir():
+            put_in_place(path, place / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def put_in_place(partial: Path, place: Path) -> None:

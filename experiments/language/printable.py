@@ -22,6 +22,15 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
+def spreadsheet_cell(text: str) -> str:
+    """Keep a text in a CSV file from steering a terminal, or a spreadsheet.
+
+    What a spreadsheet would compute gets a `'` before it (OWASP, CSV injection).
+    """
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
+
+
 def number_text(value: float) -> str:
     """Write a number shortly and so that different ones differ: `1`, `0.1`, `0.0005`, `1e-05`."""
     return repr(value).removesuffix(".0")

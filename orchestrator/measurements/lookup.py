@@ -1,11 +1,13 @@
 """Reading experiments and trials out of the store, by name and by id."""
 
 import difflib
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Text, cast, func, select
 
+from experiments.architectures.architecture import Architecture
 from experiments.errors import NotFoundError
 from experiments.events import Failure
 from experiments.records import Objective
@@ -18,14 +20,25 @@ from orchestrator.store.rows import (
     IncidentRow,
     OrchestratorRow,
     Overview,
+    TrialColumns,
     TrialRow,
     decode_metrics,
 )
 from orchestrator.store.tables import experiment, incident, orchestrator, trial
 
+_ROWS_AT_ONCE: Final = 10_000
 _SHOWN: Final = 5  # names or ids that a message lists at most
 
 _EXPERIMENT_COLUMNS = [experiment.c[name] for name in ExperimentRow.__dataclass_fields__]
+_JSON_COLUMNS: Final = frozenset({"params", "metrics", "failure"})
+_COLUMNS_OF_TRIALS = [
+    trial.c.fence
+    if name == "num_attempts"
+    else cast(trial.c[name], Text)
+    if name in _JSON_COLUMNS
+    else trial.c[name]
+    for name in TrialColumns._fields
+]
 _TRIAL_COLUMNS = [
     trial.c.fence.label("num_attempts") if name == "num_attempts" else trial.c[name]
     for name in TrialRow.__dataclass_fields__
@@ -95,6 +108,29 @@ def trials(
     """Give the trials that match."""
     query = select(*_TRIAL_COLUMNS).where(where).order_by(order_by)
     return tuple(_trial_row(row) for row in connection.execute(query))
+
+
+def trial_columns(connection: Connection, where: ColumnElement[bool]) -> TrialColumns:
+    """Give the trials that match, by number, column by column."""
+    query = select(*_COLUMNS_OF_TRIALS).where(where).order_by(trial.c.number)
+    # The driver's own tuples, as in `measured.py`.
+    cursor = connection.execute(query).cursor
+    assert cursor is not None, "a SELECT gives rows"
+    columns = TrialColumns(*([] for _ in TrialColumns._fields))
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(values)
+    messages = [text and Failure.from_data(json.loads(text)).message for text in columns.failure]
+    return columns._replace(failure=messages)
+
+
+def architectures(connection: Connection, trial_ids: Collection[str]) -> Mapping[str, Architecture]:
+    """Give the networks of some trials, by trial."""
+    query = select(trial.c.id, trial.c.config).where(trial.c.id.in_(trial_ids))
+    return {
+        trial_id: Architecture.from_data(config["architecture"])
+        for trial_id, config in connection.execute(query)
+    }
 
 
 def trial_called(connection: Connection, trial_id: str) -> TrialRow:

@@ -4,11 +4,12 @@ Writing takes a batch in one transaction. Reading never waits for a writer, and 
 plain records (`rows.py`).
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Engine, select
 
+from experiments.architectures.architecture import Architecture
 from experiments.events import Said
 from experiments.records import TrialConfig
 from experiments.states import TrialState
@@ -27,6 +28,7 @@ from orchestrator.store.rows import (
     OrchestratorRow,
     Overview,
     RecordedFiles,
+    TrialColumns,
     TrialRow,
 )
 from orchestrator.store.tables import attempt, trial
@@ -100,6 +102,19 @@ class Results:
             where &= trial.c.variant == variant
         with reading(self._engine) as connection:
             return lookup.trials(connection, where, order_by=trial.c.number)
+
+    def trial_columns(self, experiment_id: str) -> TrialColumns:
+        """Give the trials of an experiment, in the order of their numbers, column by column.
+
+        For very many of them: a record each would take longer than all the rest.
+        """
+        with reading(self._engine) as connection:
+            return lookup.trial_columns(connection, trial.c.experiment_id == experiment_id)
+
+    def architectures(self, trial_ids: Collection[str]) -> Mapping[str, Architecture]:
+        """Give the networks of some trials, by trial; the ids are whole, and not many."""
+        with reading(self._engine) as connection:
+            return lookup.architectures(connection, trial_ids)
 
     def trial(self, trial_id: str) -> TrialRow:
         """Find a trial by its id, or the start of its id if no other starts so.

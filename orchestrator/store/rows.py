@@ -64,6 +64,33 @@ class TrialRow:
     finished_at: float | None
 
 
+class TrialColumns(NamedTuple):
+    """Trials as they stand, by column, as a frame takes them; the items of one place are a trial.
+
+    The fields are those of `TrialRow`; `params` and `metrics` are JSON texts, since many trials
+    have equal ones (of hyperparameters), or are read faster all at once; `failure` is its message.
+    """
+
+    id: list[str]
+    number: list[int]
+    variant: list[str]
+    seed: list[int]
+    params: list[str]
+    state: list[str]
+    num_attempts: list[int]
+    reused_from: list[str | None]
+    metrics: list[str | None]
+    selected_epoch: list[int | None]
+    duration_seconds: list[float | None]
+    peak_memory_bytes: list[int | None]
+    machine: list[str | None]
+    strategy: list[str | None]
+    queued_at: list[float]
+    started_at: list[float | None]
+    finished_at: list[float | None]
+    failure: list[str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Confusion:
     """How a succeeded trial's network answered on the test split.

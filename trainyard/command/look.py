@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.errors import NotFoundError
-from experiments.language.printable import printable
+from experiments.language.printable import spreadsheet_cell
 from trainyard.command.documents import (
     attempt_fields,
     incident_fields,
@@ -233,14 +233,11 @@ def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
     listed = list(rows)
     columns = list(dict.fromkeys(key for row in listed for key in row))
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
-    writer.writerow({name: _cell(name) for name in columns})
+    writer.writerow({name: spreadsheet_cell(name) for name in columns})
     for row in listed:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
-
-
-def _cell(value: Any) -> Any:
-    """Keep a text from steering a terminal, or a spreadsheet (OWASP, CSV injection)."""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+        writer.writerow(
+            {
+                key: spreadsheet_cell(value) if isinstance(value, str) else value
+                for key, value in row.items()
+            }
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workers import failpoint
-from workers.files import put_in_place, sha256_of, write_whole
+from workers.files import put_in_place, sha256_of, whole_folder, write_whole
 
 
 @pytest.fixture
@@ -71,3 +71,27 @@ def test_a_process_can_be_made_to_die_before_and_after_a_rename(
     monkeypatch.setattr(failpoint, "passing", note)
     write_whole(tmp_path / "a.pt", b"content")
     assert seen == [("before the rename to a.pt", False), ("after the rename to a.pt", True)]
+
+
+def test_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "out") as folder:
+        (folder / "no such folder" / "one").write_text("1")
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(tmp_path / "deep" / "out") as folder:
+        (folder / "one").write_text("1")
+    assert (tmp_path / "deep" / "out" / "one").read_text() == "1"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_folder_that_exists_keeps_what_is_not_written_again(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    for name in ("mine", "one"):
+        (place / name).write_text("old")
+    with whole_folder(place) as folder:
+        (folder / "one").write_text("new")
+    assert {path.name: path.read_text() for path in place.iterdir()} == {
+        "mine": "old",
+        "one": "new",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
