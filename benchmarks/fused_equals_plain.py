@@ -18,10 +18,10 @@ import torch
 
 from benchmarks.record import Goal, at_most, write
 from benchmarks.workloads import Workload
+from experiments.comparison.statistics import summarise
 from experiments.events import Event, TrialSucceeded
 from experiments.planning.strategies import PLAIN, Strategy
 from experiments.records import Assignment, Trial
-from experiments.statistics import summarise
 from workers.datasets.staged import StagedData
 from workers.staging import stage
 from workers.training import run_pack

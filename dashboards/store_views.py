@@ -13,7 +13,7 @@ from dashboards.incident_view import incident_lines, orchestrator_lines
 from dashboards.numbers import duration_text, metric_text
 from dashboards.pace import best_text, pace, paused_text
 from dashboards.tables import Column, fitted_table, one_line, shown
-from experiments.leaderboard import Standing
+from experiments.comparison.leaderboard import Standing
 from experiments.records import Objective
 from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
 from experiments.tasks import TASKS

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from experiments.leaderboard import Standing
+    from experiments.comparison.leaderboard import Standing
     from orchestrator.queueing.interventions import Cancellation, Pause
     from orchestrator.store.rows import Overview
 
@@ -238,7 +238,7 @@ def leaderboard(experiment: str) -> "list[Standing]":
     Raises:
         NotFoundError: There is no such experiment.
     """
-    from experiments.leaderboard import Outcome, rank
+    from experiments.comparison.leaderboard import Outcome, rank
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:

@@ -7,7 +7,7 @@ from experiments.states import TrialState
 
 if TYPE_CHECKING:
     from experiments.architectures.architecture import LayerSummary
-    from experiments.leaderboard import Standing
+    from experiments.comparison.leaderboard import Standing
     from experiments.planning.estimates import Estimate
     from experiments.planning.plan import Plan
     from orchestrator.store.rows import (

@@ -17,8 +17,8 @@ from dashboards.incident_view import incident_lines
 from dashboards.pace import pace
 from dashboards.progress import ProgressLog, ProgressView, progress_text
 from dashboards.store_views import leaderboard_view, status_view, trials_table
+from experiments.comparison.leaderboard import Outcome, rank
 from experiments.events import Failure, TrialSucceeded
-from experiments.leaderboard import Outcome, rank
 from experiments.records import Execution, Objective
 from experiments.states import FailureKind, IncidentKind
 from experiments.tasks import natural_goal

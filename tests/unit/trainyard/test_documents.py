@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.leaderboard import Outcome, rank
+from experiments.comparison.leaderboard import Outcome, rank
 from experiments.planning.plan import make_plan
 from experiments.records import Objective
 from experiments.spec import read_spec

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from experiments.comparison.statistics import summarise
 from experiments.events import (
     CheckpointSaved,
     TrialBegun,
@@ -23,7 +24,6 @@ from experiments.events import (
 from experiments.planning.strategies import Strategy
 from experiments.records import Assignment, CheckpointPolicy, ResumePoint, TrialConfig
 from experiments.states import FailureKind, IncidentKind
-from experiments.statistics import summarise
 from tests.unit.workers.fusion.pack_runs import (
     OPTIMIZERS,
     Listener,

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.comparison.statistics import Summary, summarise
 from experiments.records import Objective
-from experiments.statistics import Summary, summarise
 
 
 @dataclass(frozen=True, slots=True)

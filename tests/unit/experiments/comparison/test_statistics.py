@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy import stats
 
-from experiments.statistics import Summary, summarise
+from experiments.comparison.statistics import Summary, summarise
 
 
 def test_summary_agrees_with_scipy() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.leaderboard import Outcome, rank
+from experiments.comparison.leaderboard import Outcome, rank
 from experiments.records import Objective
 
 ACCURACY = Objective()

@@ -1,0 +1,1 @@
+"""What an answer means: variants ranked, compared, and put into words."""
