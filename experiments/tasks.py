@@ -4,6 +4,7 @@ One table for the plan, the engine, the objective and the catalogue. What a loss
 outputs is in `compatibility.py`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,15 +15,22 @@ MINIMIZE: Final = "minimize"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number measured over a whole split; `goal` says which way is better."""
+    """A number measured over a whole split.
+
+    `goal` says which way is better; no value lies below `least` or above `most`.
+    """
 
     doc: str
     formula: str
     goal: str
+    least: float = 0.0
+    most: float = 1.0
 
 
 METRICS: Final[Mapping[str, Metric]] = {
-    "loss": Metric("what is minimised, averaged over the examples", "mean_i L_i", MINIMIZE),
+    "loss": Metric(
+        "what is minimised, averaged over the examples", "mean_i L_i", MINIMIZE, most=math.inf
+    ),
     "accuracy": Metric("share of right answers", "correct / all", MAXIMIZE),
     "error": Metric("share of wrong answers", "1 - accuracy", MINIMIZE),
     "precision": Metric(
@@ -43,19 +51,24 @@ METRICS: Final[Mapping[str, Metric]] = {
         "2 tp / (2 tp + fp + fn)",
         MAXIMIZE,
     ),
-    "rmse": Metric("root of the mean squared error", "sqrt(mean (y - t)^2)", MINIMIZE),
-    "mae": Metric("mean absolute error", "mean |y - t|", MINIMIZE),
+    "rmse": Metric(
+        "root of the mean squared error", "sqrt(mean (y - t)^2)", MINIMIZE, most=math.inf
+    ),
+    "mae": Metric("mean absolute error", "mean |y - t|", MINIMIZE, most=math.inf),
     "r2": Metric(
         "share of the targets' variance that is explained; the mean over the targets, leaving "
         "out those that never change (0 where none does)",
         "1 - sum (y - t)^2 / sum (t - mean t)^2",
         MAXIMIZE,
+        least=-math.inf,
     ),
     "psnr": Metric(
         "peak signal-to-noise ratio in decibels, of the mean squared error over the split's "
         "pixels (peak 1); at most 100",
         "-10 log10(mse)",
         MAXIMIZE,
+        least=-math.inf,
+        most=100.0,
     ),
     "pixel_accuracy": Metric("share of pixels with the right class", "correct / all", MAXIMIZE),
     "mean_iou": Metric(

@@ -239,12 +239,16 @@ def leaderboard(experiment: str) -> "list[Standing]":
         NotFoundError: There is no such experiment.
     """
     from experiments.comparison.leaderboard import Outcome, rank
+    from experiments.states import TERMINAL_STATES
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:
         found = workplace.results.resolve_experiment(experiment)
         rows = workplace.results.trials(found.id)
-    outcomes = [Outcome(row.variant, row.params, row.metrics or {}) for row in rows]
+    outcomes = [
+        Outcome(row.variant, row.params, row.seed, row.metrics or {}, row.state in TERMINAL_STATES)
+        for row in rows
+    ]
     return rank(outcomes, found.objective)
 
 

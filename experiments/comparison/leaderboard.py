@@ -1,27 +1,38 @@
 """Variants ranked by the objective over their seeds."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.comparison.statistics import Summary, summarise
+from experiments.comparison.statistics import Summary, metric_bounds, summarise
 from experiments.records import Objective
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One trial as the leaderboard sees it; `metrics` is empty unless it succeeded."""
+    """One trial as comparisons see it; `metrics` is empty unless it succeeded.
+
+    `ended` says that no more is to come of it: without metrics, it failed or was given up.
+    """
 
     variant: str
     params: Mapping[str, Any]
+    seed: int
     metrics: Mapping[str, float]
+    ended: bool = True
+
+    def value(self, metric: str) -> float | None:
+        """Give a metric, None where there is none or it is not finite."""
+        value = self.metrics.get(metric)
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One variant's place. `objective` is None while none of its trials has succeeded.
+    """One variant's place. `objective` is None while none of its trials has given a number.
 
-    `others` holds the other metrics (the test split's among them), averaged over seeds.
+    `others` holds the other metrics (the test split's among them), averaged over those seeds.
     """
 
     variant: str
@@ -50,12 +61,13 @@ def rank(outcomes: Iterable[Outcome], objective: Objective) -> list[Standing]:
 
 
 def _standing(group: list[Outcome], metric: str) -> Standing:
-    succeeded = [outcome.metrics for outcome in group if metric in outcome.metrics]
+    succeeded = [outcome.metrics for outcome in group if outcome.value(metric) is not None]
     names = [name for name in (succeeded[0] if succeeded else {}) if name != metric]
+    values = [metrics[metric] for metrics in succeeded]
     return Standing(
         variant=group[0].variant,
         params=group[0].params,
-        objective=summarise([metrics[metric] for metrics in succeeded]) if succeeded else None,
+        objective=summarise(values, bounds=metric_bounds(metric)) if values else None,
         others={
             name: sum(metrics[name] for metrics in succeeded) / len(succeeded) for name in names
         },

@@ -1,8 +1,16 @@
 """What a comparison may claim: pure functions on numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from experiments.tasks import METRICS
+
+Bounds = tuple[float, float]
+"""The least and the greatest value that a number can have."""
+
+UNBOUNDED: Final[Bounds] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +28,35 @@ class Summary:
     high: float | None
 
 
-def summarise(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
+def metric_bounds(metric: str) -> Bounds:
+    """Give the bounds of a metric (`val/accuracy`: 0 and 1); an unknown one has none."""
+    known = METRICS.get(metric.rpartition("/")[2])
+    return UNBOUNDED if known is None else (known.least, known.most)
+
+
+def is_share(metric: str) -> bool:
+    """Say whether a metric has no unit and is at most 1, so that points of a percent suit it."""
+    return metric_bounds(metric)[1] == 1.0
+
+
+def clip(value: float, bounds: Bounds) -> float:
+    """Give the nearest value within bounds."""
+    return min(max(value, bounds[0]), bounds[1])
+
+
+def finite(values: Iterable[float]) -> list[float]:
+    """Leave out what is no number: NaN and the infinities."""
+    return [value for value in values if math.isfinite(value)]
+
+
+def summarise(
+    values: Sequence[float], *, confidence: float = 0.95, bounds: Bounds = UNBOUNDED
+) -> Summary:
     """Summarise values by mean, standard deviation and Student's t-interval.
 
     The interval is mean +- t(1 - (1 - confidence) / 2, n - 1) * std / sqrt(n) (Student 1908);
-    it takes the values for independent and about normal.
+    it takes the values for independent and about normal. It is cut off at `bounds`: a mean
+    beyond them is impossible, so nothing is lost of what the interval covers.
 
     Raises:
         ValueError: There are no values.
@@ -36,11 +68,12 @@ def summarise(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
     if n == 1:
         return Summary(mean, None, 1, None, None)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = _student_quantile(1 - (1 - confidence) / 2, n - 1) * std / math.sqrt(n)
-    return Summary(mean, std, n, mean - half, mean + half)
+    half = student_quantile(1 - (1 - confidence) / 2, n - 1) * std / math.sqrt(n)
+    return Summary(mean, std, n, clip(mean - half, bounds), clip(mean + half, bounds))
 
 
-def _student_quantile(probability: float, degrees: int) -> float:
+def student_quantile(probability: float, degrees: float) -> float:
+    """Give the quantile of Student's t with `degrees` degrees of freedom."""
     from scipy.special import stdtrit  # 0.8 s to import: only where an interval is asked for
 
     return float(stdtrit(degrees, probability))

@@ -246,8 +246,8 @@ def test_ids_are_whole_on_a_narrow_terminal(store: Store) -> None:
 def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
     objective = Objective()
     outcomes = [
-        Outcome("a", {}, {"val/accuracy": 0.9, "test/accuracy": 0.8}),
-        Outcome("b", {}, {}),
+        Outcome("a", {}, 0, {"val/accuracy": 0.9, "test/accuracy": 0.8}),
+        Outcome("b", {}, 0, {}),
     ]
     shown = text_of(leaderboard_view("grid", objective, rank(outcomes, objective), width=200))
     assert "One seed tells nothing of the spread" in shown
@@ -258,7 +258,7 @@ def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
 def test_the_leaderboard_of_a_minimised_metric_begins_with_the_smallest() -> None:
     objective = Objective(metric="val/rmse", goal="minimize")
     outcomes = [
-        Outcome(variant, {}, {"val/rmse": value, "test/rmse": value + 1, "test/r2": 0.5})
+        Outcome(variant, {}, 0, {"val/rmse": value, "test/rmse": value + 1, "test/r2": 0.5})
         for variant, value in (("far", 1312.0), ("near", 12.34), ("near", 12.44))
     ]
     _, head, first, second, *_ = text_of(

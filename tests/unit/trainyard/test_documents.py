@@ -109,9 +109,9 @@ def test_status_tells_what_happened_and_who_works(tmp_path: Path) -> None:
 
 def test_leaderboard_has_its_fields_also_without_a_result() -> None:
     outcomes = [
-        Outcome("a", {"lr": 0.1}, {"val/accuracy": 0.5}),
-        Outcome("a", {"lr": 0.1}, {"val/accuracy": 0.7}),
-        Outcome("b", {"lr": 0.2}, {}),
+        Outcome("a", {"lr": 0.1}, 0, {"val/accuracy": 0.5}),
+        Outcome("a", {"lr": 0.1}, 1, {"val/accuracy": 0.7}),
+        Outcome("b", {"lr": 0.2}, 0, {}),
     ]
     first, second = map(standing_fields, rank(outcomes, Objective()))
     assert (first["variant"], first["n"], first["params"]) == ("a", 2, {"lr": 0.1})

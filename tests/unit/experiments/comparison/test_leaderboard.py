@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from experiments.comparison.leaderboard import Outcome, rank
@@ -8,7 +10,7 @@ ACCURACY = Objective()
 
 def outcome(variant: str, value: float | None, test: float = 0.5) -> Outcome:
     metrics = {} if value is None else {"val/accuracy": value, "test/accuracy": test}
-    return Outcome(variant, {"model": variant}, metrics)
+    return Outcome(variant, {"model": variant}, 0, metrics)
 
 
 def test_the_best_mean_comes_first() -> None:
@@ -21,7 +23,7 @@ def test_the_best_mean_comes_first() -> None:
 
 def test_a_smaller_loss_comes_first_when_the_goal_is_to_minimise() -> None:
     objective = Objective("val/loss", "minimize")
-    outcomes = [Outcome(name, {}, {"val/loss": loss}) for name, loss in [("a", 0.5), ("b", 0.2)]]
+    outcomes = [Outcome(name, {}, 0, {"val/loss": loss}) for name, loss in [("a", 0.5), ("b", 0.2)]]
     assert [standing.variant for standing in rank(outcomes, objective)] == ["b", "a"]
 
 
@@ -47,3 +49,15 @@ def test_other_metrics_are_averaged_over_seeds() -> None:
 def test_equal_means_keep_the_order_of_the_spec() -> None:
     board = rank([outcome(name, 0.5) for name in "zab"], ACCURACY)
     assert [standing.variant for standing in board] == ["z", "a", "b"]
+
+
+def test_what_is_no_number_does_not_count() -> None:
+    (standing,) = rank([outcome("a", 0.8), outcome("a", math.nan)], ACCURACY)
+    assert standing.objective is not None
+    assert (standing.objective.mean, standing.objective.n, standing.num_trials) == (0.8, 1, 2)
+
+
+def test_the_interval_of_a_share_stays_within_0_and_1() -> None:
+    (standing,) = rank([outcome("a", 0.99), outcome("a", 1.0)], ACCURACY)
+    assert standing.objective is not None
+    assert (standing.objective.high, round(standing.objective.mean, 3)) == (1.0, 0.995)

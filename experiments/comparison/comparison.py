@@ -1,0 +1,362 @@
+"""The levels of one hyperparameter compared: which is better, by how much, and how sure that is."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from experiments.comparison.leaderboard import Outcome
+from experiments.comparison.matched_cells import (
+    VARIANT,
+    Matched,
+    has_level,
+    level_of,
+    levels_of,
+    match,
+)
+from experiments.comparison.multiplicity import holm
+from experiments.comparison.paired import Difference, paired_difference, welch_difference
+from experiments.comparison.statistics import Summary, clip, metric_bounds, summarise
+from experiments.comparison.verdicts import (
+    FEWEST_SEEDS,
+    Judgement,
+    Verdict,
+    count,
+    default_margin,
+    judge,
+)
+from experiments.language.kinds import nearest
+from experiments.language.printable import number_text, printable
+from experiments.records import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level and what its trials gave, as they are: not matched with another level's.
+
+    Attributes:
+        level: The value of the hyperparameter, or the variant's label.
+        mean: Over all its results; None without any. `low` and `high` are the t-interval of its
+            mean over seeds (each seed's mean over the level's cells is one value).
+        n: Results.
+        num_trials: Trials asked for; `num_failed` of them ended without a result.
+    """
+
+    level: Any
+    mean: float | None
+    n: int
+    low: float | None
+    high: float | None
+    num_trials: int
+    num_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two levels on matched cells: a - b, its interval, and what it comes to.
+
+    `difference`, `low`, `high` and `effect_size` are those of the metric: with a goal to
+    minimise, a negative difference is better. The rest is as in `paired.Difference`.
+
+    Attributes:
+        win_rate: Share of matched pairs in which a is better, ties half.
+        p_value: Holm's over all pairs; `raw_p_value` is this pair's alone.
+        sign_flip_p_value: Holm's over all pairs as well; a second opinion, not in the verdict.
+        method: "paired" over shared seeds, or "unpaired" (Welch).
+        num_cells_better: Cells in which a's mean is better.
+        num_unmatched: Cells that only one of the two has.
+        num_incomplete: Cells that lack a result of some seed.
+        bound: Hyperparameters that change with the level, and may be why.
+        seeds_needed: For a verdict with power 0.8, if the difference is what it seems.
+        margin: What counts as tied.
+        words: All of it in a sentence, without a full stop.
+    """
+
+    a: Any
+    b: Any
+    difference: float | None
+    low: float | None
+    high: float | None
+    effect_size: float | None
+    win_rate: float | None
+    p_value: float | None
+    raw_p_value: float | None
+    sign_flip_p_value: float | None
+    method: str
+    num_cells: int
+    num_cells_better: int
+    num_seeds: int
+    num_pairs: int
+    num_unmatched: int
+    num_incomplete: int
+    bound: tuple[str, ...]
+    seeds_needed: int | None
+    margin: float
+    verdict: Verdict
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All levels of one hyperparameter, best mean first, and all pairs of them.
+
+    `caveats` are sentences that whoever reads the numbers must see.
+    """
+
+    by: str
+    metric: str
+    goal: str
+    levels: tuple[Level, ...]
+    pairs: tuple[Pair, ...]
+    caveats: tuple[str, ...]
+
+
+def compare(
+    outcomes: Sequence[Outcome], *, by: str, objective: Objective, margin: float | None = None
+) -> Comparison:
+    """Compare the levels of a hyperparameter on matched cells, or variants (`by="variant"`).
+
+    Pairs go from the better mean to the worse. `margin` is the difference that is too small to
+    matter (`verdicts.default_margin`).
+
+    Raises:
+        ValueError: No trial has that hyperparameter, or the margin is negative.
+    """
+    if margin is not None and not margin >= 0:
+        raise ValueError(f"margin must be 0 or more, got {margin}")
+    concerned = [outcome for outcome in outcomes if has_level(outcome, by)]
+    if not concerned:
+        known = tuple(dict.fromkeys((*(key for o in outcomes for key in o.params), VARIANT)))
+        raise ValueError(
+            f"cannot compare by {by!r}: no trial has it{nearest(by, known)}; "
+            f"there are {', '.join(known)}"
+        )
+    groups = {
+        level: [o for o in concerned if level_of(o, by) == level]
+        for level in levels_of(concerned, by)
+    }
+    levels = _ordered(
+        [_level(level, group, objective) for level, group in groups.items()], objective
+    )
+    means = [level.mean for level in levels if level.mean is not None]
+    if margin is None:
+        margin = default_margin(objective.metric, fmean(means) if means else 0.0)
+    found = [
+        _found(a.level, b.level, groups, by=by, metric=objective.metric)
+        for a, b in itertools.combinations(levels, 2)
+    ]
+    return Comparison(
+        by=by,
+        metric=objective.metric,
+        goal=objective.goal,
+        levels=tuple(levels),
+        pairs=tuple(_judged(found, objective, margin)),
+        caveats=tuple(_caveats(levels, by, len(outcomes) - len(concerned))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    a: Any
+    b: Any
+    matched: Matched
+    difference: Difference | None
+    method: str
+
+
+def _found(a: Any, b: Any, groups: dict[Any, list[Outcome]], *, by: str, metric: str) -> _Found:
+    """Match two levels; variants that share too few seeds stand as two samples."""
+    matched = match(groups[a], groups[b], by=by, metric=metric)
+    num_shared = max(map(len, matched.cells), default=0)
+    if by == VARIANT and num_shared < FEWEST_SEEDS:
+        values = [_results(groups[level], metric) for level in (a, b)]
+        if min(map(len, values)) > max(1, num_shared):
+            return _Found(a, b, matched, _possible(welch_difference(*values), metric), "unpaired")
+    if not matched.cells:
+        return _Found(a, b, matched, None, "paired")
+    return _Found(a, b, matched, _possible(paired_difference(matched.cells), metric), "paired")
+
+
+def _possible(difference: Difference, metric: str) -> Difference:
+    """Cut the interval off where no two values of the metric are that far apart."""
+    least, most = metric_bounds(metric)
+    if difference.low is None or difference.high is None or math.isinf(most - least):
+        return difference
+    bounds = (least - most, most - least)
+    return replace(difference, low=clip(difference.low, bounds), high=clip(difference.high, bounds))
+
+
+def _judged(found: Sequence[_Found], objective: Objective, margin: float) -> list[Pair]:
+    """Adjust all p-values together, and give each pair its verdict."""
+    adjusted = _adjusted([each.difference and each.difference.p_value for each in found])
+    flipped = _adjusted([each.difference and each.difference.sign_flip_p_value for each in found])
+    tested = sum(p is not None for p in adjusted)
+    return [
+        _pair(each, objective, margin, p_value, flip, max(1, tested))
+        for each, p_value, flip in zip(found, adjusted, flipped, strict=True)
+    ]
+
+
+def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
+
+
+def _pair(
+    found: _Found,
+    objective: Objective,
+    margin: float,
+    p_value: float | None,
+    flip: float | None,
+    num_comparisons: int,
+) -> Pair:
+    matched, difference = found.matched, found.difference
+    a, b = level_label(found.a), level_label(found.b)
+    maximize = objective.goal == "maximize"
+    if difference is None:
+        words = f"{a} and {b} cannot be compared: no two of their results share {_shared(matched)}"
+        judgement = Judgement(Verdict.NOT_MATCHED, words, None)
+    else:
+        judgement = judge(
+            difference,
+            a=a,
+            b=b,
+            metric=objective.metric,
+            maximize=maximize,
+            adjusted_p_value=p_value,
+            margin=margin,
+            num_comparisons=num_comparisons,
+        )
+    better = 0 if difference is None else difference.num_cells_above
+    win_rate = difference and difference.win_rate
+    if difference is not None and not maximize:
+        win_rate = 1 - difference.win_rate
+        better = sum(fmean(cell.values()) < 0 for cell in matched.cells)
+    return Pair(
+        a=found.a,
+        b=found.b,
+        difference=difference and difference.mean,
+        low=difference and difference.low,
+        high=difference and difference.high,
+        effect_size=difference and difference.effect_size,
+        win_rate=win_rate,
+        p_value=p_value,
+        raw_p_value=difference and difference.p_value,
+        sign_flip_p_value=flip,
+        method=found.method,
+        num_cells=difference.num_cells if difference else 0,
+        num_cells_better=better,
+        num_seeds=difference.num_seeds if difference else 0,
+        num_pairs=difference.num_pairs if difference else 0,
+        num_unmatched=matched.num_unmatched,
+        num_incomplete=matched.num_incomplete,
+        bound=matched.bound,
+        seeds_needed=judgement.seeds_needed,
+        margin=margin,
+        verdict=judgement.verdict,
+        words=judgement.words + "".join(_asides(found, better)),
+    )
+
+
+def _asides(found: _Found, num_better: int) -> list[str]:
+    """Say on what the comparison stands, where that is not plain."""
+    matched, difference = found.matched, found.difference
+    said = []
+    if difference is not None and difference.num_cells > 1:
+        said.append(
+            f"; the mean over {difference.num_cells:,} matched settings, better in {num_better:,}"
+        )
+    if found.method == "unpaired":
+        said.append("; not paired, since they share too few seeds")
+    if matched.bound:
+        said.append(f"; {_listed(matched.bound)} changed with it and may be why")
+    if matched.num_incomplete:
+        lacking = "lacks" if matched.num_incomplete == 1 else "lack"
+        said.append(f"; {count(matched.num_incomplete, 'setting')} {lacking} results")
+    if matched.num_unmatched and difference is not None:
+        said.append(f"; {count(matched.num_unmatched, 'setting')} only one of the two has")
+    return said
+
+
+def _shared(matched: Matched) -> str:
+    return "all else and a seed" if not matched.num_incomplete else "a setting and a seed"
+
+
+def _level(level: Any, group: Sequence[Outcome], objective: Objective) -> Level:
+    metric = objective.metric
+    values = _results(group, metric)
+    by_seed: dict[int, list[float]] = {}
+    for outcome in group:
+        value = outcome.value(metric)
+        if value is not None:
+            by_seed.setdefault(outcome.seed, []).append(value)
+    summary = _over_seeds(list(by_seed.values()), metric)
+    return Level(
+        level=level,
+        mean=math.fsum(values) / len(values) if values else None,
+        n=len(values),
+        low=summary and summary.low,
+        high=summary and summary.high,
+        num_trials=len(group),
+        num_failed=sum(o.ended and o.value(metric) is None for o in group),
+    )
+
+
+def _over_seeds(by_seed: Sequence[Sequence[float]], metric: str) -> Summary | None:
+    """Summarise the means of seeds, if every seed has as many results as the others.
+
+    If not, the means differ by which cells they lack, and their spread would say so.
+    """
+    if len({len(values) for values in by_seed}) != 1:
+        return None
+    return summarise([fmean(values) for values in by_seed], bounds=metric_bounds(metric))
+
+
+def _results(group: Sequence[Outcome], metric: str) -> list[float]:
+    values = (outcome.value(metric) for outcome in group)
+    return [value for value in values if value is not None]
+
+
+def _ordered(levels: list[Level], objective: Objective) -> list[Level]:
+    sign = -1.0 if objective.goal == "maximize" else 1.0
+
+    def order(level: Level) -> tuple[bool, float]:
+        return level.mean is None, 0.0 if level.mean is None else sign * level.mean
+
+    return sorted(levels, key=order)
+
+
+def _caveats(levels: Sequence[Level], by: str, num_without: int) -> list[str]:
+    said = []
+    if len(levels) == 1:
+        said.append(f"There is one level of {by} only, so nothing to compare it with.")
+    for level in levels:
+        if level.num_failed:
+            what = f"{by} {level_label(level.level)}"
+            trials = f"{level.num_failed:,} of {count(level.num_trials, 'trial')}"
+            said.append(
+                f"{what}: {trials} gave no number"
+                + ("." if level.n == 0 else "; its mean is that of the rest, which flatters it.")
+            )
+    unfinished = sum(level.num_trials - level.num_failed - level.n for level in levels)
+    if unfinished:
+        has = "has" if unfinished == 1 else "have"
+        said.append(f"{count(unfinished, 'trial')} {has} yet to finish.")
+    if num_without == 1:
+        said.append(f"1 trial has no {by} and stands aside.")
+    elif num_without:
+        said.append(f"{num_without:,} trials have no {by} and stand aside.")
+    return said
+
+
+def level_label(level: Any) -> str:
+    """Write a level for people, safely."""
+    if isinstance(level, float | int) and not isinstance(level, bool):
+        return number_text(level)
+    return printable(str(level))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
