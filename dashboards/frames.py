@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -120,9 +120,9 @@ class _Distinct:
         codes = [places.setdefault(text, len(places)) for text in texts]
         return cls([json.loads(text) for text in places], codes)
 
-    def column(self, value: Callable[[Mapping[str, Any]], Any], kind: str) -> Any:
-        """Give one value a trial, worked out once for each distinct one."""
-        return _array([value(each) for each in self.params], kind).take(self.codes)
+    def column(self, name: str, kind: str) -> Any:
+        """Give a hyperparameter of each trial, missing where it has none."""
+        return _array([each.get(name) for each in self.params], kind).take(self.codes)
 
 
 def _one_experiment(
@@ -143,10 +143,7 @@ def _one_experiment(
             "state": _texts(read.state),
             "attempts": np.asarray(read.num_attempts, np.int64),
             "reused_from": _texts(read.reused_from),
-            **{
-                name: distinct.column(lambda params, name=name: params.get(name), kind)
-                for name, kind in hyperparameters.items()
-            },
+            **{name: distinct.column(name, kind) for name, kind in hyperparameters.items()},
             **_network_facts(results, read.id, distinct),
             **_metric_columns(read.metrics, metrics),
             "selected_epoch": _array(read.selected_epoch, "Int64"),

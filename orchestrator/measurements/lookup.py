@@ -116,12 +116,13 @@ def trial_columns(connection: Connection, where: ColumnElement[bool]) -> TrialCo
     # The driver's own tuples, as in `measured.py`.
     cursor = connection.execute(query).cursor
     assert cursor is not None, "a SELECT gives rows"
-    columns = TrialColumns(*([] for _ in TrialColumns._fields))
+    columns: list[list[Any]] = [[] for _ in TrialColumns._fields]
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
         for column, values in zip(columns, zip(*rows, strict=True), strict=True):
             column.extend(values)
-    messages = [text and Failure.from_data(json.loads(text)).message for text in columns.failure]
-    return columns._replace(failure=messages)
+    found = TrialColumns(*columns)
+    messages = [text and Failure.from_data(json.loads(text)).message for text in found.failure]
+    return found._replace(failure=messages)
 
 
 def architectures(connection: Connection, trial_ids: Collection[str]) -> Mapping[str, Architecture]:

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,9 @@ def a_frame() -> pd.DataFrame:
             "variant": pd.array(["=1+1", "relu \x1b[31m \N{PARTY POPPER}", None], dtype="string"),
             "batch_size": pd.array([32, None, 64], dtype="Int64"),
             "=lr": [0.1 + 0.2, float("nan"), float("inf")],
-            "at": pd.to_datetime([0, None, 1_700_000_000_123], unit="ms", utc=True).as_unit("ms"),
+            "at": pd.to_datetime([0.0, math.nan, 1_700_000_000_123.0], unit="ms", utc=True).as_unit(
+                "ms"
+            ),
         }
     )
 
