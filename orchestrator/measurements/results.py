@@ -28,10 +28,11 @@ from orchestrator.store.rows import (
     OrchestratorRow,
     Overview,
     RecordedFiles,
+    RecordedSpec,
     TrialColumns,
     TrialRow,
 )
-from orchestrator.store.tables import attempt, trial
+from orchestrator.store.tables import attempt, experiment, trial
 
 RECENT_SECONDS: Final = 300.0
 MOST_INCIDENTS: Final = 1000
@@ -78,6 +79,12 @@ class Results:
         """Give an experiment; `experiment_id` is whole."""
         with reading(self._engine) as connection:
             return lookup.experiment_with_id(connection, experiment_id)
+
+    def spec(self, experiment_id: str) -> RecordedSpec:
+        """Give what an experiment was submitted as; `experiment_id` is whole."""
+        query = select(experiment.c.spec, experiment.c.text).where(experiment.c.id == experiment_id)
+        with reading(self._engine) as connection:
+            return RecordedSpec(*connection.execute(query).one())
 
     def overviews(
         self,

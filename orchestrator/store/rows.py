@@ -30,6 +30,14 @@ class ExperimentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedSpec:
+    """An experiment's spec: as plain data, and as the user wrote it (empty: given as values)."""
+
+    plain: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialRow:
     """A trial as it stands; `metrics` are of the selected epoch, None unless it succeeded.
 
