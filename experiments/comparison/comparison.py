@@ -23,10 +23,10 @@ from experiments.comparison.verdicts import (
     FEWEST_SEEDS,
     Judgement,
     Verdict,
-    count,
     default_margin,
     judge,
 )
+from experiments.comparison.wording import count, listed
 from experiments.language.kinds import nearest
 from experiments.language.printable import number_text, printable
 from experiments.records import Objective
@@ -190,8 +190,10 @@ def _possible(difference: Difference, metric: str) -> Difference:
 
 def _judged(found: Sequence[_Found], objective: Objective, margin: float) -> list[Pair]:
     """Adjust all p-values together, and give each pair its verdict."""
-    adjusted = _adjusted([each.difference and each.difference.p_value for each in found])
-    flipped = _adjusted([each.difference and each.difference.sign_flip_p_value for each in found])
+    adjusted = _adjusted([each.difference.p_value if each.difference else None for each in found])
+    flipped = _adjusted(
+        [each.difference.sign_flip_p_value if each.difference else None for each in found]
+    )
     tested = sum(p is not None for p in adjusted)
     return [
         _pair(each, objective, margin, p_value, flip, max(1, tested))
@@ -229,21 +231,22 @@ def _pair(
             margin=margin,
             num_comparisons=num_comparisons,
         )
-    better = 0 if difference is None else difference.num_cells_above
-    win_rate = difference and difference.win_rate
-    if difference is not None and not maximize:
-        win_rate = 1 - difference.win_rate
-        better = sum(fmean(cell.values()) < 0 for cell in matched.cells)
+    sign = 1 if maximize else -1
+    means = difference.cell_means if difference else ()
+    better = sum(sign * mean > 0 for mean in means)
+    win_rate = difference.win_rate if difference else None
+    if win_rate is not None and not maximize:
+        win_rate = 1 - win_rate
     return Pair(
         a=found.a,
         b=found.b,
-        difference=difference and difference.mean,
-        low=difference and difference.low,
-        high=difference and difference.high,
-        effect_size=difference and difference.effect_size,
+        difference=difference.mean if difference else None,
+        low=difference.low if difference else None,
+        high=difference.high if difference else None,
+        effect_size=difference.effect_size if difference else None,
         win_rate=win_rate,
         p_value=p_value,
-        raw_p_value=difference and difference.p_value,
+        raw_p_value=difference.p_value if difference else None,
         sign_flip_p_value=flip,
         method=found.method,
         num_cells=difference.num_cells if difference else 0,
@@ -271,7 +274,7 @@ def _asides(found: _Found, num_better: int) -> list[str]:
     if found.method == "unpaired":
         said.append("; not paired, since they share too few seeds")
     if matched.bound:
-        said.append(f"; {_listed(matched.bound)} changed with it and may be why")
+        said.append(f"; {listed(matched.bound)} changed with it and may be why")
     if matched.num_incomplete:
         lacking = "lacks" if matched.num_incomplete == 1 else "lack"
         said.append(f"; {count(matched.num_incomplete, 'setting')} {lacking} results")
@@ -297,8 +300,8 @@ def _level(level: Any, group: Sequence[Outcome], objective: Objective) -> Level:
         level=level,
         mean=math.fsum(values) / len(values) if values else None,
         n=len(values),
-        low=summary and summary.low,
-        high=summary and summary.high,
+        low=summary.low if summary else None,
+        high=summary.high if summary else None,
         num_trials=len(group),
         num_failed=sum(o.ended and o.value(metric) is None for o in group),
     )
@@ -356,7 +359,3 @@ def level_label(level: Any) -> str:
     if isinstance(level, float | int) and not isinstance(level, bool):
         return number_text(level)
     return printable(str(level))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

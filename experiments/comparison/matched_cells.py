@@ -56,9 +56,9 @@ def level_of(outcome: Outcome, by: str) -> Any:
 
 def match(a: Sequence[Outcome], b: Sequence[Outcome], *, by: str, metric: str) -> Matched:
     """Match the trials of two levels on cells and seeds."""
-    if by == VARIANT:
-        others, bound = (), ()
-    else:
+    others: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    if by != VARIANT:
         names = sorted({key for outcome in (*a, *b) for key in outcome.params if key != by})
         bound = tuple(key for key in names if _values(a, key).isdisjoint(_values(b, key)))
         others = tuple(key for key in names if key not in bound)
@@ -67,15 +67,12 @@ def match(a: Sequence[Outcome], b: Sequence[Outcome], *, by: str, metric: str) -
     differences: dict[Hashable, dict[int, float]] = {}
     incomplete: set[Hashable] = set()
     for place in both:
-        one, other = asked_a[place], asked_b[place]
         cell, seed = place
-        if None in one or None in other:
+        one, other = _mean(asked_a[place]), _mean(asked_b[place])
+        if one is None or other is None:
             incomplete.add(cell)
         else:
-            difference = fmean(v for v in one if v is not None) - fmean(
-                v for v in other if v is not None
-            )
-            differences.setdefault(cell, {})[seed] = difference
+            differences.setdefault(cell, {})[seed] = one - other
     all_cells = {cell for cell, _ in (*asked_a, *asked_b)}
     return Matched(
         cells=tuple(differences.values()),
@@ -97,3 +94,12 @@ def _by_place(
         cell = tuple(outcome.params.get(key, _NONE) for key in others)
         places.setdefault((cell, outcome.seed), []).append(outcome.value(metric))
     return places
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Give the mean of a level's trials in one place, None as soon as one has no result.
+
+    The mean of the rest would be that of another set of hyperparameters.
+    """
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None

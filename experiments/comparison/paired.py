@@ -56,7 +56,7 @@ class Difference:
         effect_size: The mean in units of the spread that single pairs have in their cells over
             seeds (with one cell Cohen's d_z); None where that spread is unknown or 0.
         win_rate: Share of pairs in which a is larger, ties half.
-        num_cells_above: Cells in which a's mean is larger.
+        cell_means: The mean difference of each cell.
         seed_std: Spread of one seed's mean difference over cells; what decides on the seeds
             that are needed.
     """
@@ -71,7 +71,7 @@ class Difference:
     sign_flip_p_value: float | None
     effect_size: float | None
     win_rate: float
-    num_cells_above: int
+    cell_means: tuple[float, ...]
     seed_std: float | None
 
 
@@ -112,7 +112,7 @@ def paired_difference(cells: Sequence[Cell], *, confidence: float = 0.95) -> Dif
         sign_flip_p_value=sign_flip_p_value(_contributions(used, seeds)) if several else None,
         effect_size=effect_size,
         win_rate=sum((value > 0) + (value == 0) / 2 for value in pairs) / len(pairs),
-        num_cells_above=sum(cell_mean > 0 for cell_mean in means),
+        cell_means=tuple(means),
         seed_std=seed_std,
     )
 
@@ -155,7 +155,7 @@ def welch_difference(
         sign_flip_p_value=None,
         effect_size=effect_size,
         win_rate=sum((value > 0) + (value == 0) / 2 for value in couples) / len(couples),
-        num_cells_above=int(mean > 0),
+        cell_means=(mean,),
         seed_std=seed_std,
     )
 

@@ -1,7 +1,7 @@
 """What a comparison may claim: pure functions on numbers."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,11 @@ class Summary:
     low: float | None
     high: float | None
 
+    @property
+    def width(self) -> float | None:
+        """Give the width of the interval: how exactly the mean is known."""
+        return None if self.low is None or self.high is None else self.high - self.low
+
 
 def metric_bounds(metric: str) -> Bounds:
     """Give the bounds of a metric (`val/accuracy`: 0 and 1); an unknown one has none."""
@@ -42,11 +47,6 @@ def is_share(metric: str) -> bool:
 def clip(value: float, bounds: Bounds) -> float:
     """Give the nearest value within bounds."""
     return min(max(value, bounds[0]), bounds[1])
-
-
-def finite(values: Iterable[float]) -> list[float]:
-    """Leave out what is no number: NaN and the infinities."""
-    return [value for value in values if math.isfinite(value)]
 
 
 def summarise(

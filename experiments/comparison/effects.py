@@ -1,0 +1,240 @@
+"""What mattered most: how much of the differences between results goes with which hyperparameter.
+
+On a balanced grid (every combination, with the same number of seeds) by analysis of variance;
+on anything else by a random forest (`forest.py`). The method is always named.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.comparison.forest import forest_importances
+from experiments.comparison.leaderboard import Outcome
+from experiments.comparison.wording import count, percent
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ANALYSIS_OF_VARIANCE = "analysis of variance"
+FOREST = "random forest"
+RELIABLE_R2 = 0.3
+"""A forest that explains less of unseen trials says nothing of what matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one hyperparameter (or two together) accounts for.
+
+    Attributes:
+        names: One hyperparameter, or the two of an interaction.
+        share: Of the variance, 0 to 1 (analysis of variance: eta squared, SS / SS total); of the
+            forest, its part of all importances.
+        p_value: Of the F test against the spread of seeds, not adjusted; None for the forest,
+            and where there is one seed.
+    """
+
+    names: tuple[str, ...]
+    share: float
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What mattered, largest share first.
+
+    Attributes:
+        method: "analysis of variance", "random forest", or "none" where nothing can be said.
+        seeds_share: Of the variance, what seeds make (the error); None for the forest.
+        higher_share: Interactions of three and more; with one seed the error is in it.
+        out_of_bag_r2: How well the forest foretells trials that it has not seen; None else.
+            Near 0 or below, its importances mean nothing.
+        merged: Hyperparameters that changed with another one and are not told apart from it.
+        words: What was done and what came of it, in sentences.
+    """
+
+    method: str
+    shares: tuple[Share, ...]
+    seeds_share: float | None
+    higher_share: float | None
+    out_of_bag_r2: float | None
+    num_trials: int
+    merged: Mapping[str, str]
+    words: str
+
+
+_Rows = list[tuple[Mapping[str, Any], int, float]]
+
+
+def effects(outcomes: Sequence[Outcome], *, metric: str) -> Effects:
+    """Share out the variance of a metric among the hyperparameters that vary.
+
+    Main effects and interactions of two by classical sums of squares; seeds are the error.
+    (Every kind of sum of squares is the same on a balanced grid: Montgomery, "Design and Analysis
+    of Experiments", chapter 5.)
+    """
+    rows: _Rows = []
+    for outcome in outcomes:
+        value = outcome.value(metric)
+        if value is not None:
+            rows.append((outcome.params, outcome.seed, value))
+    factors, merged = _factors(rows)
+    if not factors or len({value for _, _, value in rows}) < 2:
+        why = "nothing varies" if not factors else "all results are equal"
+        return Effects("none", (), None, None, None, len(rows), merged, f"No effects: {why}.")
+    whole = len(rows) == len(outcomes)
+    table = _balanced(rows, factors) if whole else None
+    if table is not None:
+        return _variance_shares(table, factors, merged)
+    return _forest_shares(rows, factors, merged, whole=whole)
+
+
+def _factors(rows: _Rows) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """List what varies, with its levels, and what merely changes with something else.
+
+    A hyperparameter that has one value for each value of another one is merged into that; into a
+    number only where it is so both ways, as in a random search every rate has one of everything.
+    """
+    names = list(dict.fromkeys(name for params, _, _ in rows for name in params))
+    columns = {name: [params.get(name) for params, _, _ in rows] for name in names}
+    varied = {name: list(dict.fromkeys(column)) for name, column in columns.items()}
+    varied = {name: levels for name, levels in varied.items() if len(levels) > 1}
+    merged: dict[str, str] = {}
+    by_levels = sorted(varied, key=lambda name: -len(varied[name]))
+    for one, other in itertools.combinations(by_levels, 2):
+        couples = len(set(zip(columns[one], columns[other], strict=True)))
+        same = len(varied[one]) == len(varied[other])
+        follows = couples == len(varied[one]) and (same or not _is_number(varied[one]))
+        if one not in merged and other not in merged and follows:
+            first, second = sorted((one, other), key=names.index) if same else (one, other)
+            merged[second] = first
+    return {name: levels for name, levels in varied.items() if name not in merged}, merged
+
+
+def _is_number(levels: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
+
+
+def _balanced(rows: _Rows, factors: Mapping[str, Sequence[Any]]) -> "np.ndarray | None":
+    """Give results as an array (levels of each factor ..., seeds), None if places are lacking."""
+    import numpy as np
+
+    num_cells = math.prod(map(len, factors.values()))
+    seeds = list(dict.fromkeys(seed for _, seed, _ in rows))
+    if num_cells * len(seeds) != len(rows):
+        return None
+    table = np.full((*map(len, factors.values()), len(seeds)), np.nan)
+    for params, seed, value in rows:
+        place = (levels.index(params.get(name)) for name, levels in factors.items())
+        table[(*place, seeds.index(seed))] = value
+    return None if np.isnan(table).any() else table
+
+
+def _variance_shares(
+    table: "np.ndarray", factors: Mapping[str, Sequence[Any]], merged: Mapping[str, str]
+) -> Effects:
+    """Share out the sum of squares of a full array, the last axis being seeds."""
+    import numpy as np
+
+    num_seeds, names = table.shape[-1], list(factors)
+    total = float(np.sum((table - table.mean()) ** 2))
+    error = float(np.sum((table - table.mean(axis=-1, keepdims=True)) ** 2))
+    degrees_error = table.size - table.size // num_seeds
+    shares = []
+    for size in (1, 2):
+        for axes in itertools.combinations(range(len(names)), size):
+            squares, degrees = _sum_of_squares(table, axes)
+            p_value = _f_p_value(squares, degrees, error, degrees_error)
+            shares.append(Share(tuple(names[axis] for axis in axes), squares / total, p_value))
+    higher = max(0.0, 1.0 - sum(share.share for share in shares) - error / total)
+    shares.sort(key=lambda share: -share.share)
+    seeds_share = error / total if num_seeds > 1 else None
+    words = (
+        f"Analysis of variance of {count(table.size, 'trial')} "
+        f"({' x '.join(str(len(levels)) for levels in factors.values())} settings, "
+        f"{count(num_seeds, 'seed')}): {_shares_text(shares)}"
+    )
+    if seeds_share is None:
+        words += "; with one seed chance cannot be told from effect"
+    else:
+        words += f"; seeds make {percent(seeds_share)}"
+    return Effects(
+        ANALYSIS_OF_VARIANCE,
+        tuple(shares),
+        seeds_share,
+        higher if len(names) > 2 else None,
+        None,
+        table.size,
+        merged,
+        f"{words}.{_merged_text(merged)}",
+    )
+
+
+def _sum_of_squares(table: "np.ndarray", axes: tuple[int, ...]) -> tuple[float, int]:
+    """Give the sum of squares of a main effect (one axis) or an interaction (two), with its df."""
+    import numpy as np
+
+    def marginal(kept: tuple[int, ...]) -> "np.ndarray":
+        away = tuple(axis for axis in range(table.ndim) if axis not in kept)
+        means: np.ndarray = table.mean(axis=away, keepdims=True)
+        return means
+
+    effect = marginal(axes) - table.mean()
+    if len(axes) == 2:
+        for axis in axes:
+            effect = effect - (marginal((axis,)) - table.mean())
+    repeats = table.size / effect.size
+    degrees = math.prod(table.shape[axis] - 1 for axis in axes)
+    return float(repeats * np.sum(effect**2)), degrees
+
+
+def _f_p_value(squares: float, degrees: int, error: float, degrees_error: int) -> float | None:
+    from scipy.special import fdtrc
+
+    if degrees_error == 0:
+        return None
+    if error == 0.0:
+        return 1.0 if squares == 0.0 else 0.0
+    return float(fdtrc(degrees, degrees_error, squares / degrees / (error / degrees_error)))
+
+
+def _forest_shares(
+    rows: _Rows, factors: Mapping[str, Sequence[Any]], merged: Mapping[str, str], *, whole: bool
+) -> Effects:
+    columns = {name: [params.get(name) for params, _, _ in rows] for name in factors}
+    found = forest_importances(columns, [value for _, _, value in rows])
+    shares = sorted(
+        (Share((name,), share, None) for name, share in found.importances.items()),
+        key=lambda share: -share.share,
+    )
+    why = "the grid is not balanced" if whole else "results are lacking"
+    words = (
+        f"Importances by a random forest over {count(len(rows), 'trial')}, since {why}: "
+        f"{_shares_text(shares)}; it explains {percent(max(0.0, found.out_of_bag_r2))} of the "
+        "variance of trials that it had not seen"
+    )
+    if found.out_of_bag_r2 < RELIABLE_R2:
+        words += ", too little to rely on"
+    return Effects(
+        FOREST,
+        tuple(shares),
+        None,
+        None,
+        found.out_of_bag_r2,
+        len(rows),
+        merged,
+        f"{words}.{_merged_text(merged)}",
+    )
+
+
+def _shares_text(shares: Sequence[Share]) -> str:
+    shown = [share for share in shares if share.share >= 0.01][:5] or list(shares[:1])
+    return ", ".join(f"{' x '.join(share.names)} {percent(share.share)}" for share in shown)
+
+
+def _merged_text(merged: Mapping[str, str]) -> str:
+    said = [
+        f" {one} changed with {other} and cannot be told from it." for one, other in merged.items()
+    ]
+    return "".join(said)
