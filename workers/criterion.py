@@ -59,13 +59,18 @@ class Criterion:
                 return inputs.to(torch.float32) / self._full_scale
         return targets
 
+    @property
+    def threshold(self) -> float:
+        """The raw output of a binary network above which its answer is a yes."""
+        # Outputs near 0 and 1 are parted in the middle, all others by their sign.
+        in_between = self._output_activation == LINEAR and not self._is_signed
+        return 0.5 if in_between else 0.0
+
     def tally(self, device: torch.device) -> Tally:
         """Start to count the metrics of a split."""
         match self._task:
             case "binary":
-                # Outputs near 0 and 1 are parted in the middle, all others by their sign.
-                in_between = self._output_activation == LINEAR and not self._is_signed
-                return BinaryTally(threshold=0.5 if in_between else 0.0, device=device)
+                return BinaryTally(threshold=self.threshold, device=device)
             case "regression":
                 return ValueTally(
                     self._num_values, output_activation=self._output_activation, device=device
