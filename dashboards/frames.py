@@ -1,7 +1,6 @@
 """The store as pandas frames: the tables that analyses start from (docs/frames.md)."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from dashboards.experiment_labels import experiment_labels
 from experiments.hyperparameters import HYPERPARAMETERS
 from experiments.language.kinds import Integer, Number
 from experiments.tasks import TASKS
@@ -88,13 +88,6 @@ def curves_frame(results: Results, experiments: Sequence[ExperimentRow]) -> pd.D
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _CURVES.items()})
     return pd.concat(parts, ignore_index=True)
-
-
-def experiment_labels(experiments: Iterable[ExperimentRow]) -> dict[str, str]:
-    """Name experiments by id: each by its name, and by its id besides where several share that."""
-    rows = {row.id: row.name for row in experiments}
-    times = Counter(rows.values())
-    return {id_: name if times[name] == 1 else f"{name} {id_[:8]}" for id_, name in rows.items()}
 
 
 def metric_names(*tasks: str) -> tuple[str, ...]:

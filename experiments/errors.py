@@ -10,6 +10,7 @@
     │   ├── StoreUnavailableError   it cannot be used now; a later try may succeed
     │   ├── StoreVersionError       the store was written by another version
     │   └── StoreBusyError          another orchestrator holds the store
+    ├── IncomparableError       what is to be compared is of different kinds
     ├── WaitTimeoutError        the wait was shorter than the work
     └── CheckpointError         a checkpoint is missing, truncated or altered
 
@@ -118,6 +119,12 @@ class StoreVersionError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another orchestrator holds this store."""
+
+
+class IncomparableError(TrainyardError):
+    """Experiments are to be compared that have not the same task and objective."""
+
+    exit_code = 2
 
 
 class WaitTimeoutError(TrainyardError):

@@ -54,6 +54,16 @@ class Settings:
         return self.home / "mlartifacts"
 
     @property
+    def reports(self) -> Path:
+        """The folder of reports, one folder each."""
+        return self.home / "reports"
+
+    @property
+    def exports(self) -> Path:
+        """The folder of exported tables, one folder an export."""
+        return self.home / "exports"
+
+    @property
     def logs(self) -> Path:
         """The folder of log files (the mirror's)."""
         return self.home / "logs"

@@ -10,6 +10,7 @@ from trainyard import version
 
 if TYPE_CHECKING:
     from experiments.errors import (
+        IncomparableError,
         NotFoundError,
         SpecError,
         StoreError,
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     )
     from trainyard.api import (
         cancel,
+        compare,
         curves,
+        export,
         leaderboard,
         load_model,
         pause,
         plan,
+        report,
         resume,
         retry,
         run,
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = version.VERSION
 
 __all__ = [
+    "IncomparableError",
     "NotFoundError",
     "SpecError",
     "StoreError",
@@ -41,11 +46,14 @@ __all__ = [
     "WaitTimeoutError",
     "__version__",
     "cancel",
+    "compare",
     "curves",
+    "export",
     "leaderboard",
     "load_model",
     "pause",
     "plan",
+    "report",
     "resume",
     "retry",
     "run",

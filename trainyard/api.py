@@ -5,14 +5,15 @@ ty.run("experiments/recipes/quickstart.yaml")
 frame = ty.trials("quickstart")
 """
 
+import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from experiments.errors import WaitTimeoutError
+from experiments.errors import IncomparableError, NotFoundError, WaitTimeoutError
 from experiments.planning.plan import Plan, make_plan
 from experiments.spec import Spec, read_spec
 from orchestrator.machine import capacity
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from experiments.comparison.leaderboard import Standing
+    from experiments.comparison.comparison import Comparison
+    from experiments.comparison.leaderboard import Outcome, Standing
+    from experiments.records import Objective
     from orchestrator.queueing.interventions import Cancellation, Pause
-    from orchestrator.store.rows import Overview
+    from orchestrator.store.rows import ExperimentRow, Overview
+    from trainyard.reporting import Report
+    from workers.portrait_records import Portrait
 
 SpecSource = str | Path | Mapping[str, Any]
 """A spec: a file's path, YAML text, or plain values."""
@@ -232,24 +237,102 @@ def curves(*experiments: str) -> "pd.DataFrame":
         return curves_frame(workplace.results, workplace.experiments(*experiments))
 
 
-def leaderboard(experiment: str) -> "list[Standing]":
-    """Rank an experiment's variants by its objective, over their seeds.
+def leaderboard(*experiments: str) -> "list[Standing]":
+    """Rank the variants of an experiment, or of several, by their objective, over their seeds.
 
     Raises:
         NotFoundError: There is no such experiment.
+        IncomparableError: They have not all the same task and objective.
     """
-    from experiments.comparison.leaderboard import Outcome, rank
-    from experiments.states import TERMINAL_STATES
+    from experiments.comparison.leaderboard import rank
+
+    objective, outcomes = _outcomes(experiments)
+    return rank(outcomes, objective)
+
+
+def compare(*experiments: str, by: str, margin: float | None = None) -> "Comparison":
+    """Compare the levels of a hyperparameter, paired on all the others and the seeds.
+
+    `by` is its name; `variant` compares variants, and `experiment` several experiments. `margin` is
+    the difference that is too small to matter (see docs/statistics.md).
+
+    Raises:
+        NotFoundError: There is no such experiment, or no trial has the hyperparameter.
+        IncomparableError: The experiments have not all the same task and objective.
+        ValueError: The margin is negative.
+    """
+    from experiments.comparison.comparison import compare as compare_levels
+
+    if margin is not None and not margin >= 0:
+        raise ValueError(f"margin must be 0 or more, got {margin}")
+    objective, outcomes = _outcomes(experiments)
+    try:
+        return compare_levels(outcomes, by=by, objective=objective, margin=margin)
+    except ValueError as error:
+        raise NotFoundError(str(error)) from error
+
+
+def export(
+    *experiments: str, kind: str = "parquet", out: str | Path | None = None
+) -> tuple[Path, ...]:
+    """Write the frames of experiments as files of a kind (parquet, csv, json); give the files.
+
+    All are written or none, into `out` (a folder of the home unless given); what else is in that
+    folder stays.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+        OSError: The files cannot be written.
+    """
+    from dashboards.export import write_frames
+    from dashboards.frames import curves_frame, trials_frame
+    from trainyard.workplace import Workplace
+    from workers.files import whole_folder
+
+    with Workplace() as workplace:
+        found = workplace.experiments(*experiments)
+        frames = {
+            "trials": trials_frame(workplace.results, found),
+            "curves": curves_frame(workplace.results, found),
+        }
+        folder = Path(out) if out is not None else workplace.settings.exports / folder_name(found)
+    with whole_folder(folder) as partial:
+        files = write_frames(partial, frames, formats=[kind])
+    return tuple(folder / path.name for path in files)
+
+
+def report(*experiments: str, out: str | Path | None = None) -> "Report":
+    """Write the report of an experiment, or of several together; give where it is.
+
+    It is one HTML page that needs nothing else, Markdown with pictures, the frames as CSV and
+    Parquet, and a manifest; all are written or none, into `out` (a folder of the home unless
+    given).
+
+    Raises:
+        NotFoundError: There is no such experiment.
+        OSError: The files cannot be written.
+    """
+    from trainyard.reporting import write
+
+    return write(experiments, out=None if out is None else Path(out))
+
+
+def _outcomes(experiments: tuple[str, ...]) -> "tuple[Objective, list[Outcome]]":
+    """Give the trials of experiments as comparisons see them, and what they are judged by."""
+    from dashboards.experiment_labels import experiment_labels
+    from dashboards.report.evidence import joined, outcomes_of, why_apart
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:
-        found = workplace.results.resolve_experiment(experiment)
-        rows = workplace.results.trials(found.id)
-    outcomes = [
-        Outcome(row.variant, row.params, row.seed, row.metrics or {}, row.state in TERMINAL_STATES)
-        for row in rows
-    ]
-    return rank(outcomes, found.objective)
+        found = workplace.experiments(*experiments)
+        apart = why_apart(found)
+        if apart:
+            raise IncomparableError(f"these experiments cannot be compared: {apart}")
+        outcomes = {row.id: outcomes_of(workplace.results, row) for row in found}
+    labels = experiment_labels(found)
+    if len(found) == 1:
+        return found[0].objective, outcomes[found[0].id]
+    return found[0].objective, joined({labels[id_]: each for id_, each in outcomes.items()})
 
 
 def load_model(trial_id: str) -> "torch.nn.Module":
@@ -272,6 +355,31 @@ def load_model(trial_id: str) -> "torch.nn.Module":
     return load_predictor(Path(found.path), sha256=found.sha256)
 
 
+def portrait(trial_id: str) -> "Portrait":
+    """Show what a trial's network does on its test split: failures, filters, feature maps.
+
+    The weights are those of its selected epoch. Its data is prepared here unless it is already,
+    which may download it.
+
+    Raises:
+        NotFoundError: There is no such trial, or it has no checkpoint.
+        CheckpointError: The checkpoint is truncated or altered.
+        DatasetError: The data cannot be had here, or is not what the trial was trained on.
+    """
+    from orchestrator.measurements.known import selected_weights
+    from trainyard.workplace import Workplace
+    from workers.portrait import portray
+    from workers.predictor import load_predictor
+    from workers.staging import stage
+
+    with Workplace() as workplace:
+        row = workplace.results.trial(trial_id)
+        found = selected_weights(workplace.results, row)
+        config = workplace.results.config(row.id)
+    data = stage(config.data, root=workplace.settings.data)
+    return portray(load_predictor(Path(found.path), sha256=found.sha256), config, data)
+
+
 def _with_reuse(spec: Spec, reuse: bool) -> Spec:
     """Give a spec as if `execution.reuse` had been written so."""
     if spec.execution.reuse == reuse:
@@ -286,19 +394,35 @@ def _with_reuse(spec: Spec, reuse: bool) -> Spec:
     )
 
 
+def folder_name(experiments: "Sequence[ExperimentRow]") -> str:
+    """Name the folder of what is written of experiments: by name and id, safe as a file name."""
+    names = [
+        f"{re.sub(r'[^A-Za-z0-9._-]+', '-', row.name)[:60]}-{row.id[:8]}" for row in experiments
+    ]
+    shown = "+".join(names[:3]) + (f"+{len(names) - 3}-more" if len(names) > 3 else "")
+    return shown.lstrip(".-") or experiments[0].id
+
+
 def git_commit(spec: SpecSource) -> str | None:
-    """Give the commit of the repository that the spec (or else the process) stands in."""
+    """Give the commit of the repository that the spec (or else the process) stands in.
+
+    It ends in `-dirty` where files that git follows were changed since.
+    """
     folder = Path.cwd()
     if not isinstance(spec, Mapping) and "\n" not in str(spec):
         folder = Path(spec).resolve().parent
+    found = _git(folder, "rev-parse", "--verify", "HEAD")
+    if found is None or found.returncode != 0:
+        return None
+    changes = _git(folder, "diff-index", "--quiet", "HEAD", "--")
+    is_dirty = changes is not None and changes.returncode == 1
+    return found.stdout.strip() + ("-dirty" if is_dirty else "")
+
+
+def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=5,
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -46,13 +46,16 @@ def whole_folder(place: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for path in partial.iterdir():
+        written = [path for path in sorted(partial.rglob("*")) if path.is_file()]
+        for path in written:
             flush(path)
         if not place.exists():
             put_in_place(partial, place)
             return
-        for path in partial.iterdir():
-            put_in_place(path, place / path.name)
+        for path in written:
+            target = place / path.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put_in_place(path, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dashboards.figures.chart import Chart, Gallery
-from dashboards.report.curve_sections import curve_parts
 from dashboards.report.document import (
     Block,
     Bullets,
@@ -12,7 +11,6 @@ from dashboards.report.document import (
     Facts,
     Notice,
     Paragraph,
-
     Section,
 )
 from dashboards.report.evidence import Evidence, Findings, Study
@@ -46,7 +44,6 @@ def _of_one(study: Study, colophon: str) -> Document:
                 parts=(*evidence_parts(findings), *network_part(study)),
                 blocks=tuple(_nothing_yet(findings)),
             ),
-            Section("curves", "Sick curves", parts=tuple(curve_parts(study))),
             method_section([study]),
         ),
         colophon=colophon,
@@ -62,7 +59,6 @@ def _of_several(evidence: Evidence, colophon: str) -> Document:
             parts=(
                 *(() if together is not None else evidence_parts(study.findings)),
                 *network_part(study),
-                *curve_parts(study),
             ),
             blocks=tuple(_summary(study)),
         )
@@ -190,5 +186,3 @@ def _with_own_names(document: Document) -> Document:
             for section in document.sections
         ),
     )
-
-

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dashboards.experiment_labels import experiment_labels
 from experiments.comparison.answer import Answer, Cost, answer
 from experiments.comparison.comparison import Comparison, compare
 from experiments.comparison.leaderboard import Outcome, Standing, rank
@@ -100,7 +101,7 @@ def gather(
 
     `portray` shows the network of a trial, or says why not.
     """
-    from dashboards.frames import curves_frame, experiment_labels, trials_frame
+    from dashboards.frames import curves_frame, trials_frame
 
     trials, curves = trials_frame(results, experiments), curves_frame(results, experiments)
     labels = experiment_labels(experiments)
@@ -117,7 +118,7 @@ def gather(
         studies.append(_study(results, row, findings, portray))
     if len(studies) == 1:
         return Evidence(tuple(studies), studies[0].findings, "", ())
-    apart = _why_apart(studies)
+    apart = why_apart(experiments)
     together = None if apart else _together(studies, trials, curves)
     return Evidence(tuple(studies), together, apart, () if apart else tuple(_cautions(studies)))
 
@@ -141,6 +142,22 @@ def joined(parts: Mapping[str, Sequence[Outcome]]) -> list[Outcome]:
         for label, outcomes in parts.items()
         for outcome in outcomes
     ]
+
+
+def why_apart(experiments: Sequence[ExperimentRow]) -> str:
+    """Say why experiments cannot be compared; empty where they can."""
+    labels = experiment_labels(experiments)
+    for what, values in {
+        "task": [row.task for row in experiments],
+        "objective": [f"{row.objective.metric}, {row.objective.goal}" for row in experiments],
+    }.items():
+        if len(set(values)) > 1:
+            named = (
+                f"{labels[row.id]} ({value})"
+                for row, value in zip(experiments, values, strict=True)
+            )
+            return f"the {what} is not the same: {', '.join(named)}"
+    return ""
 
 
 def varied(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -225,26 +242,7 @@ def _best_trial(findings: Findings) -> str | None:
     return str(rows.sort_values(metric, ascending=ascending, na_position="last")["trial"].iloc[0])
 
 
-def _why_apart(studies: Sequence[Study]) -> str:
-    """Say why experiments cannot be compared; empty where they can."""
-    for what, values in {
-        "task": [study.row.task for study in studies],
-        "objective": [
-            f"{study.row.objective.metric}, {study.row.objective.goal}" for study in studies
-        ],
-    }.items():
-        if len(set(values)) > 1:
-            named = (
-                f"{study.findings.label} ({value})"
-                for study, value in zip(studies, values, strict=True)
-            )
-            return f"the {what} is not the same: {', '.join(named)}"
-    return ""
-
-
-def _together(
-    studies: Sequence[Study], trials: "pd.DataFrame", curves: "pd.DataFrame"
-) -> Findings:
+def _together(studies: Sequence[Study], trials: "pd.DataFrame", curves: "pd.DataFrame") -> Findings:
     parts = {study.findings.label: study.findings.outcomes for study in studies}
     return _found(
         " and ".join(parts),

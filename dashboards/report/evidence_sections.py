@@ -156,7 +156,9 @@ def _effects(findings: Findings) -> Iterator[Block]:
         main_effects_chart(findings.trials, factors=factors, metric=metric, goal=goal)
     )
     for one, other in itertools.islice(itertools.combinations(_leading(findings), 2), 1):
-        chart = interaction_chart(findings.trials, rows=one, columns=other, metric=metric, goal=goal)
+        chart = interaction_chart(
+            findings.trials, rows=one, columns=other, metric=metric, goal=goal
+        )
         yield from _there(chart)
     yield from _there(parallel_chart(findings.trials, factors=factors, metric=metric, goal=goal))
 
@@ -173,9 +175,7 @@ def _costs(findings: Findings) -> Iterator[Block]:
     metric, goal = findings.objective.metric, findings.objective.goal
     trials = with_speed(findings.trials, findings.curves)
     for cost in _COSTS:
-        if cost == "batch_size" and (
-            cost not in trials or trials[cost].nunique(dropna=True) < 2
-        ):
+        if cost == "batch_size" and (cost not in trials or trials[cost].nunique(dropna=True) < 2):
             continue
         yield from _there(cost_chart(trials, cost=cost, metric=metric, goal=goal))
     for each in dict.fromkeys((metric, "val/loss")):

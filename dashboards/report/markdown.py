@@ -37,10 +37,11 @@ def markdown(document: Document, *, folder: Path) -> str:
     """
 
     def draw(figure: Chart | Gallery) -> str:
-        from dashboards.figures.matplotlib_drawing import png
+        from dashboards.figures.matplotlib_drawing import chart_picture, gallery_picture
 
+        picture = chart_picture(figure) if isinstance(figure, Chart) else gallery_picture(figure)
         (folder / FIGURES).mkdir(exist_ok=True)
-        (folder / FIGURES / f"{figure.name}.png").write_bytes(png(figure))
+        (folder / FIGURES / f"{figure.name}.png").write_bytes(picture)
         return f"{FIGURES}/{figure.name}.png"
 
     return "\n\n".join(_parts(document, draw)) + "\n"

@@ -42,9 +42,12 @@ def _parts(study: Study) -> Iterator[tuple[str, tuple[Block, ...]]]:
     yield "Data", (Facts(tuple(_data(study.config))),)
     yield "Training", tuple(_training(study))
     spec = study.spec.text or _as_yaml(study)
-    yield "Specification", (
-        Facts(tuple(_identity(study))),
-        Listing("The spec, as it was submitted", spec),
+    yield (
+        "Specification",
+        (
+            Facts(tuple(_identity(study))),
+            Listing("The spec, as it was submitted", spec),
+        ),
     )
 
 
@@ -52,8 +55,9 @@ def _data(config: TrialConfig) -> Iterator[tuple[str, str]]:
     data = config.data
     yield "set", data.name
     yield "digest", data.digest
-    yield "validation", f"{data.val_fraction:g} of the training examples, split with seed " + str(
-        data.split_seed
+    yield (
+        "validation",
+        f"{data.val_fraction:g} of the training examples, split with seed " + str(data.split_seed),
     )
     if data.limit is not None:
         yield "examples", f"the first {data.limit:,} to train on"
@@ -74,7 +78,9 @@ def _training(study: Study) -> Iterator[Block]:
     for column, name in (("machine", "machines"), ("strategy", "trained")):
         counts = trials[column].dropna().value_counts()
         if len(counts):
-            facts.append((name, "; ".join(f"{key} ({num:,} trials)" for key, num in counts.items())))
+            facts.append(
+                (name, "; ".join(f"{key} ({num:,} trials)" for key, num in counts.items()))
+            )
     seconds = trials["seconds"].sum()
     if seconds:
         facts.append(("time", f"{duration_text(float(seconds))} of training in all"))

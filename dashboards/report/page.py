@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboards.figures.chart import Chart, Gallery, Table
 from dashboards.figures.palette import dark_colours
+from dashboards.figures.plotly_drawing import plotly_drawing
 from dashboards.report.cells import cell_text, numeric_columns
 from dashboards.report.document import (
     Block,
@@ -38,7 +39,7 @@ def page(document: Document, *, version: str) -> str:
     """Write a report as HTML; `version` is trainyard's."""
     environment = _environment()
     blocks = environment.get_template("blocks.html").module
-    drawings = {chart.name: _drawing(chart) for chart in _charts(document)}
+    drawings = {chart.name: plotly_drawing(chart) for chart in _charts(document)}
     figures, plotly = "", ""
     if drawings:
         from plotly.offline import get_plotlyjs
@@ -105,12 +106,6 @@ def _charts(document: Document) -> Iterator[Chart]:
     for section in document.sections:
         blocks = (*section.blocks, *(block for part in section.parts for block in part.blocks))
         yield from (block for block in blocks if isinstance(block, Chart))
-
-
-def _drawing(chart: Chart) -> dict[str, Any]:
-    from dashboards.figures.plotly_drawing import drawing
-
-    return drawing(chart)
 
 
 def _script_json(data: Any) -> str:

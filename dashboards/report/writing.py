@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,18 @@ TEXT: Final = "report.md"
 MANIFEST: Final = "manifest.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The names of a report's files in their folder, the page first, and its answer."""
+
+    files: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+
 def write_report(
     evidence: Evidence, folder: Path, *, version: str, now: datetime.datetime
-) -> tuple[str, ...]:
-    """Write all of a report's files into a folder; give their names there, the page first.
+) -> Written:
+    """Write all of a report's files into a folder.
 
     Raises:
         OSError: There is no room or no right to write.
@@ -37,7 +46,7 @@ def write_report(
     names += [f"{FIGURES}/{path.name}" for path in pictures]
     data = manifest(evidence, files=names, written_at=written_at)
     (folder / MANIFEST).write_text(_json(data), encoding="utf-8")
-    return tuple(names)
+    return Written(tuple(names), document.sentences)
 
 
 def _frames(findings: list[Any]) -> Mapping[str, Any]:

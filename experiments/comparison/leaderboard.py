@@ -32,7 +32,7 @@ class Outcome:
 class Standing:
     """One variant's place. `objective` is None while none of its trials has given a number.
 
-    `others` holds the other metrics (the test split's among them), averaged over those seeds.
+    `values` are what it summarises, one a seed. `others` holds the other metrics (the test split's among them), averaged over those seeds.
     """
 
     variant: str
@@ -40,6 +40,7 @@ class Standing:
     objective: Summary | None
     others: Mapping[str, float]
     num_trials: int
+    values: tuple[float, ...] = ()
 
 
 def rank(outcomes: Iterable[Outcome], objective: Objective) -> list[Standing]:
@@ -72,4 +73,5 @@ def _standing(group: list[Outcome], metric: str) -> Standing:
             name: sum(metrics[name] for metrics in succeeded) / len(succeeded) for name in names
         },
         num_trials=len(group),
+        values=tuple(values),
     )

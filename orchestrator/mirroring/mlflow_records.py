@@ -211,7 +211,8 @@ def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
         "mlflow.source.type": "LOCAL",
     }
     if experiment.git_commit is not None:
-        tags["mlflow.source.git.commit"] = experiment.git_commit
+        tags["mlflow.source.git.commit"] = experiment.git_commit.removesuffix("-dirty")
+        tags["mlflow.source.git.dirty"] = str(experiment.git_commit.endswith("-dirty"))
     if trial.reused_from is not None:
         tags["trainyard.reused_from"] = trial.reused_from
     if trial.strategy is not None:

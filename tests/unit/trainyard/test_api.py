@@ -16,6 +16,7 @@ from trainyard.api import git_commit
 SPEC = "name: one\nparameters: {model: mlp, lr: 0.1}\nseeds: 2\n"
 
 PUBLIC = [
+    "IncomparableError",
     "NotFoundError",
     "SpecError",
     "StoreError",
@@ -23,11 +24,14 @@ PUBLIC = [
     "WaitTimeoutError",
     "__version__",
     "cancel",
+    "compare",
     "curves",
+    "export",
     "leaderboard",
     "load_model",
     "pause",
     "plan",
+    "report",
     "resume",
     "retry",
     "run",
@@ -168,3 +172,7 @@ def test_the_commit_is_that_of_the_specs_repository(tmp_path: Path) -> None:
     assert git_commit(spec) is None
     git("commit", "-q", "--allow-empty", "-m", "first")
     assert git_commit(spec) == git("rev-parse", "HEAD")
+    spec.write_text(f"{SPEC}# changed\n")
+    assert git_commit(spec) == git("rev-parse", "HEAD")  # git does not follow it yet
+    git("add", "spec.yaml")
+    assert git_commit(spec) == git("rev-parse", "HEAD") + "-dirty"

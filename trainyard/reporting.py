@@ -1,0 +1,58 @@
+"""Reports: what the store has, worked out, and written as files that are whole or not there."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.errors import TrainyardError
+from trainyard.version import VERSION
+
+if TYPE_CHECKING:
+    from workers.portrait_records import Portrait
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a report is: its folder, and the names of its files in that, the page first.
+
+    `sentences` are its answer.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+
+def write(experiments: Sequence[str], *, out: Path | None) -> Report:
+    """Write the report of experiments into `out`, or into a folder of the home.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+        OSError: The files cannot be written.
+    """
+    from dashboards.report.evidence import gather
+    from dashboards.report.writing import write_report
+    from trainyard.api import folder_name
+    from trainyard.workplace import Workplace
+    from workers.files import whole_folder
+
+    with Workplace() as workplace:
+        found = workplace.experiments(*experiments)
+        evidence = gather(workplace.results, found, portray=_portrait)
+        folder = out if out is not None else workplace.settings.reports / folder_name(found)
+    now = datetime.datetime.now(datetime.UTC)
+    with whole_folder(folder) as partial:
+        written = write_report(evidence, partial, version=VERSION, now=now)
+    return Report(folder, written.files, written.sentences)
+
+
+def _portrait(trial_id: str) -> "Portrait | str":
+    """Show what a trial's network does, or say why that cannot be shown here."""
+    from trainyard.api import portrait
+
+    try:
+        return portrait(trial_id)
+    except TrainyardError as error:
+        return f"There are no pictures of trial {trial_id}'s network: {error}."
