@@ -189,7 +189,8 @@ def _how_sure_of_next(selection: Selection, following: Pair | None, objective: O
         return f"It is tied with the next within {within} ({basis})"
     more = ""
     if following.seeds_needed is not None:
-        more = f", to tell which would take about {rough_count(following.seeds_needed, 'seed')}"
+        seeds = rough_count(following.seeds_needed, "seed")
+        more = f"; to tell which is better would take about {seeds}"
     return f"That is not enough to call it better than the next ({basis}){more}"
 
 

@@ -209,11 +209,11 @@ def seeds_needed(
 
 
 def _power(n: int, effect: float, alpha: float) -> float:
-    from scipy.special import nctdtr
+    from scipy.special import chdtr, nctdtr
 
     limit, shift = student_quantile(1 - alpha / 2, n - 1), effect * math.sqrt(n)
-    if shift > limit + 10.0 and n > 3:  # certain, and beyond what `nctdtr` can do
-        return 1.0
+    if shift > 8.0:  # beyond what `nctdtr` can do; the numerator hardly varies there
+        return float(chdtr(n - 1, (n - 1) * (shift / limit) ** 2))
     return float(1 - nctdtr(n - 1, shift, limit) + nctdtr(n - 1, shift, -limit))
 
 

@@ -1,0 +1,182 @@
+import math
+
+import pytest
+
+from benchmarks.simulated_grids import Grid, simulate
+from experiments.comparison.comparison import compare
+from experiments.comparison.leaderboard import Outcome
+from experiments.comparison.verdicts import Verdict
+from experiments.records import Objective
+
+ACCURACY = Objective()
+LUCK = [0.000, 0.004, -0.003, 0.001, -0.002]
+
+
+def trial(value: float | None, seed: int = 0, *, ended: bool = True, **params: object) -> Outcome:
+    metrics = {} if value is None else {"val/accuracy": value}
+    return Outcome(" ".join(map(str, params.values())), params, seed, metrics, ended)
+
+
+def two_levels(gap: float, *, seeds: int = 5, noise: float = 1.0) -> list[Outcome]:
+    """Two activations at two rates; what luck does to relu changes with the seed."""
+    return [
+        trial(
+            0.9 + (activation == "relu") * (gap + noise * LUCK[seed]) - lr / 10,
+            seed, activation=activation, lr=lr,
+        )
+        for activation in ("tanh", "relu")
+        for lr in (0.1, 0.5)
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def test_a_clear_difference_is_called_better() -> None:
+    found = compare(two_levels(0.03), by="activation", objective=ACCURACY)
+    assert [level.level for level in found.levels] == ["relu", "tanh"]
+    (pair,) = found.pairs
+    assert (pair.a, pair.b, pair.verdict) == ("relu", "tanh", Verdict.BETTER)
+    assert pair.difference == pytest.approx(0.03)
+    assert (pair.num_cells, pair.num_seeds, pair.num_pairs, pair.win_rate) == (2, 5, 10, 1.0)
+    assert pair.words == (
+        "relu is better than tanh by 3.00 points (95 % interval 2.66 to 3.34 points, p < 0.001, "
+        "5 seeds); the mean over 2 matched settings, better in 2"
+    )
+
+
+def test_cells_that_differ_by_far_more_than_levels_change_nothing() -> None:
+    near = compare(two_levels(0.03), by="activation", objective=ACCURACY).pairs[0]
+    far = [
+        trial(outcome.metrics["val/accuracy"] - 0.5 * (outcome.params["lr"] == 0.5), outcome.seed,
+              **outcome.params)
+        for outcome in two_levels(0.03)
+    ]  # fmt: skip
+    pair = compare(far, by="activation", objective=ACCURACY).pairs[0]
+    assert pair.p_value == pytest.approx(near.p_value)
+
+
+def test_a_small_interval_about_nothing_is_a_tie() -> None:
+    (pair,) = compare(two_levels(0.0), by="activation", objective=ACCURACY).pairs
+    assert pair.verdict is Verdict.TIED
+    assert "tied within 1 point" in pair.words
+    (strict,) = compare(two_levels(0.0), by="activation", objective=ACCURACY, margin=0.001).pairs
+    assert strict.verdict is Verdict.NOT_ENOUGH_SEEDS
+
+
+def test_what_is_not_known_says_how_many_seeds_would_tell() -> None:
+    outcomes = two_levels(0.01, noise=4.0)
+    (pair,) = compare(outcomes, by="activation", objective=ACCURACY).pairs
+    assert pair.verdict is Verdict.NOT_ENOUGH_SEEDS
+    assert pair.seeds_needed is not None
+    assert pair.seeds_needed > 5
+    assert f"about {pair.seeds_needed} seeds" in pair.words
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_seed_or_two_are_never_enough(seeds: int) -> None:
+    (pair,) = compare(two_levels(0.3, seeds=seeds), by="activation", objective=ACCURACY).pairs
+    assert pair.verdict is Verdict.NOT_ENOUGH_SEEDS
+    assert (pair.low is None) == (seeds == 1)
+
+
+def test_a_smaller_loss_is_better() -> None:
+    objective = Objective("val/loss", "minimize")
+    outcomes = [
+        Outcome(name, {"loss": name}, seed, {"val/loss": loss + LUCK[seed] * loss})
+        for name, loss in (("a", 2.0), ("b", 1.0))
+        for seed in range(5)
+    ]
+    (pair,) = compare(outcomes, by="loss", objective=objective).pairs
+    assert (pair.a, pair.verdict, pair.win_rate, pair.num_cells_better) == (
+        "b",
+        Verdict.BETTER,
+        1.0,
+        1,
+    )
+    assert pair.difference is not None
+    assert pair.difference < 0
+
+
+def test_what_only_one_level_has_is_averaged_and_told() -> None:
+    outcomes = [trial(0.8 + LUCK[seed], seed, optimizer="adam", lr=0.1) for seed in range(5)]
+    outcomes += [
+        trial(0.7 + momentum / 10, seed, optimizer="sgd", lr=0.1, momentum=momentum)
+        for momentum in (0.0, 0.9)
+        for seed in range(5)
+    ]
+    (pair,) = compare(outcomes, by="optimizer", objective=ACCURACY).pairs
+    assert (pair.bound, pair.num_cells, pair.num_pairs) == (("momentum",), 1, 5)
+    assert pair.difference == pytest.approx(0.8 - 0.745)
+    assert "momentum changed with it and may be why" in pair.words
+
+
+def test_cells_of_one_level_only_are_counted() -> None:
+    outcomes = [o for o in two_levels(0.03) if o.params != {"activation": "relu", "lr": 0.5}]
+    (pair,) = compare(outcomes, by="activation", objective=ACCURACY).pairs
+    assert (pair.num_cells, pair.num_unmatched) == (1, 1)
+    assert "1 setting only one of the two has" in pair.words
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_failed_trials_are_told_not_dropped(value: float | None) -> None:
+    outcomes = two_levels(0.03)
+    outcomes[5] = trial(value, 0, activation="tanh", lr=0.5)
+    found = compare(outcomes, by="activation", objective=ACCURACY)
+    assert [(level.n, level.num_failed) for level in found.levels] == [(10, 0), (9, 1)]
+    assert (found.pairs[0].num_pairs, found.pairs[0].num_incomplete) == (9, 1)
+    assert "1 setting lacks results" in found.pairs[0].words
+    (caveat,) = found.caveats
+    assert caveat.startswith("activation tanh: 1 of 10 trials gave no number; its mean is that of")
+
+
+def test_trials_under_way_are_no_failures() -> None:
+    outcomes = [*two_levels(0.03), trial(None, 6, ended=False, activation="tanh", lr=0.5)]
+    found = compare(outcomes, by="activation", objective=ACCURACY)
+    assert found.caveats == ("1 trial has yet to finish.",)
+
+
+def test_a_level_without_any_result_comes_last() -> None:
+    outcomes = [*two_levels(0.03), trial(None, 0, activation="selu", lr=0.1)]
+    found = compare(outcomes, by="activation", objective=ACCURACY)
+    assert found.levels[-1].mean is None
+    assert found.pairs[-1].verdict is Verdict.NOT_MATCHED
+    assert "cannot be compared" in found.pairs[-1].words
+
+
+def test_variants_are_paired_by_seed_or_stand_as_two_samples() -> None:
+    shared = compare(two_levels(0.03), by="variant", objective=ACCURACY)
+    assert {pair.method for pair in shared.pairs} == {"paired"}
+    outcomes = [trial(0.9 + LUCK[s], s, model="a") for s in range(5)]
+    outcomes += [trial(0.7 + LUCK[s], s + 5, model="b") for s in range(5)]
+    (pair,) = compare(outcomes, by="variant", objective=ACCURACY).pairs
+    assert (pair.method, pair.verdict) == ("unpaired", Verdict.BETTER)
+    assert "not paired" in pair.words
+
+
+def test_an_unknown_key_names_the_nearest_one() -> None:
+    with pytest.raises(ValueError, match="did you mean 'activation'"):
+        compare(two_levels(0.0), by="activations", objective=ACCURACY)
+
+
+def test_names_cannot_steer_a_terminal() -> None:
+    outcomes = [trial(0.5 + LUCK[s], s, model=name) for name in ("\x1b[2J", "b") for s in range(3)]
+    assert "\x1b" not in compare(outcomes, by="model", objective=ACCURACY).pairs[0].words
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid(seeds=3, cell_std=10.0),
+        Grid(cells=4, interaction_std=3.0, shared_seed_std=1.0, spreads=(3.0, 1.0)),
+        Grid(levels=2, cells=2, tails="heavy", missing=0.05),
+    ],
+    ids=["cells", "interactions", "tails"],
+)
+def test_levels_without_a_difference_are_seldom_called_better(grid: Grid) -> None:
+    # 200 grids: 5 % and three standard errors; benchmarks/verdicts.py takes 1,000 of more kinds.
+    seen = simulate(grid, num_grids=200)
+    assert seen.decided <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+    assert 0.9 <= seen.coverage <= 0.99
+
+
+def test_a_difference_that_is_there_is_found() -> None:
+    assert simulate(Grid(levels=2, cells=4, effect=2.0), num_grids=50).power >= 0.9

@@ -1,0 +1,101 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.comparison.effects import ANALYSIS_OF_VARIANCE, FOREST, effects
+from experiments.comparison.leaderboard import Outcome
+
+# Montgomery, Design and Analysis of Experiments, table 5.1: life of batteries in hours, by
+# material (rows) and temperature (columns), four of each.
+BATTERIES = {
+    (1, 15): (130, 155, 74, 180), (1, 70): (34, 40, 80, 75), (1, 125): (20, 70, 82, 58),
+    (2, 15): (150, 188, 159, 126), (2, 70): (136, 122, 106, 115), (2, 125): (25, 70, 58, 45),
+    (3, 15): (138, 110, 168, 160), (3, 70): (174, 120, 150, 139), (3, 125): (96, 104, 82, 60),
+}  # fmt: skip
+
+
+def batteries() -> list[Outcome]:
+    return [
+        Outcome(
+            f"{m} {t}", {"material": m, "temperature": t, "plant": "A"}, seed, {"life": float(v)}
+        )
+        for (m, t), values in BATTERIES.items()
+        for seed, v in enumerate(values)
+    ]
+
+
+def test_a_balanced_grid_agrees_with_montgomerys_batteries() -> None:
+    # Table 5.5: sums of squares 10,683.72, 39,118.72, 9,613.78, error 18,230.75, total 77,646.97.
+    found = effects(batteries(), metric="life")
+    assert found.method == ANALYSIS_OF_VARIANCE
+    shares = {share.names: share for share in found.shares}
+    assert shares[("temperature",)].share == pytest.approx(39118.72 / 77646.97, abs=1e-6)
+    assert shares[("material",)].share == pytest.approx(10683.72 / 77646.97, abs=1e-6)
+    assert shares[("material", "temperature")].share == pytest.approx(9613.78 / 77646.97, abs=1e-6)
+    assert found.seeds_share == pytest.approx(18230.75 / 77646.97, abs=1e-6)
+    assert shares[("material",)].p_value == pytest.approx(0.0020, abs=5e-5)
+    assert shares[("material", "temperature")].p_value == pytest.approx(0.0186, abs=5e-5)
+
+
+@given(st.floats(-1000, 1000), st.sampled_from([0.01, -1.0, 7.0]))
+def test_units_change_no_share(shift: float, factor: float) -> None:
+    moved = [
+        Outcome(o.variant, o.params, o.seed, {"life": shift + factor * o.metrics["life"]})
+        for o in batteries()
+    ]
+    plain, other = effects(batteries(), metric="life"), effects(moved, metric="life")
+    assert [s.share for s in other.shares] == pytest.approx([s.share for s in plain.shares])
+
+
+def test_a_lost_result_makes_it_a_forest_and_says_so() -> None:
+    outcomes = [*batteries()[1:], Outcome("1 15", batteries()[0].params, 0, {})]
+    found = effects(outcomes, metric="life")
+    assert (found.method, found.num_trials) == (FOREST, 35)
+    assert sum(share.share for share in found.shares) == pytest.approx(1.0)
+    assert found.shares[0].names == ("temperature",)
+    assert found.out_of_bag_r2 is not None
+    assert 0.3 < found.out_of_bag_r2 < 1
+    assert "results are lacking" in found.words
+
+
+def test_a_forest_does_not_trust_noise() -> None:
+    chance = random.Random(1)
+    outcomes = [
+        Outcome(str(i), {"lr": i / 40, "width": i * 7 % 11}, 0, {"life": chance.gauss(0, 1)})
+        for i in range(40)
+    ]
+    found = effects(outcomes, metric="life")
+    assert found.out_of_bag_r2 is not None
+    assert found.out_of_bag_r2 < 0.3
+    assert "too little to rely on" in found.words
+
+
+def test_what_changes_with_another_one_is_not_told_apart() -> None:
+    outcomes = [
+        Outcome(
+            loss,
+            {"loss": loss, "output": "softmax" if loss == "ce" else "none"},
+            seed,
+            {"x": x + seed},
+        )
+        for loss, x in (("ce", 1.0), ("mse", 5.0), ("mae", 9.0))
+        for seed in range(3)
+    ]
+    found = effects(outcomes, metric="x")
+    assert found.merged == {"output": "loss"}
+    assert [share.names for share in found.shares] == [("loss",)]
+
+
+def test_one_seed_has_no_error_to_test_against() -> None:
+    outcomes = [o for o in batteries() if o.seed == 0]
+    found = effects(outcomes, metric="life")
+    assert found.seeds_share is None
+    assert {share.p_value for share in found.shares} == {None}
+
+
+def test_nothing_is_said_where_nothing_varies() -> None:
+    one = effects(batteries()[:4], metric="life")
+    assert (one.method, one.words) == ("none", "No effects: nothing varies.")
+    assert effects([], metric="life").method == "none"
