@@ -79,12 +79,14 @@ class Bars:
 class Cells:
     """A heat map: row i lies at y = -i, column j at x = j; NaN where there is nothing.
 
-    `texts` stand in the cells, empty where there is no room for them.
+    `texts` stand in the cells, empty where there is no room for them. `bounds` are the ends of the
+    colours; without them the drawer takes those of the values.
     """
 
     values: tuple[Numbers, ...]
     texts: tuple[tuple[str, ...], ...]
     measure: str
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboards.figures.chart import Axis, Bars, Cell, Cells, Chart, Line, Mark, Points, Table
 from dashboards.figures.lettering import listed, rounded, shortened
-from dashboards.figures.trial_groups import Goal, means_of, ranked, trials_by_group
+from dashboards.figures.trial_groups import Goal, Mean, means_of, ranked, trials_by_group
 from dashboards.figures.wording import axis_title, counted, metric_words
 from experiments.comparison.leaderboard import Standing
 from experiments.records import Objective
@@ -132,7 +132,10 @@ def interaction_chart(
 
     None where a factor has fewer than two or more than 12 levels with a number.
     """
-    tops, sides = _levels(trials, columns, metric), _levels(trials, rows, metric)
+    if rows not in trials or columns not in trials:
+        return None
+    both = trials[trials[rows].notna() & trials[columns].notna()]
+    tops, sides = _levels(both, columns, metric), _levels(both, rows, metric)
     if tops is None or sides is None:
         return None
     by_row = {name: means_of(part, columns, metric) for name, part in _parts(trials, rows)}
@@ -156,7 +159,7 @@ def interaction_chart(
         ),
         x=Axis(columns, ticks=tuple((float(j), shortened(m.name, most=16)) for j, m in _at(tops))),
         y=Axis(rows, ticks=tuple((float(-i), shortened(m.name, most=22)) for i, m in _at(sides))),
-        marks=(Cells(values, texts if len(tops) <= _MOST_CELL_TEXTS else (), axis_title(metric)),),
+        marks=(Cells(values, texts if len(tops) <= _MOST_CELL_TEXTS else (), words),),
         table=Table(
             (rows, columns, "mean", "lowest", "highest", "trials (n)"),
             tuple(
@@ -197,7 +200,7 @@ def shares_chart(shares: Mapping[str, float], *, metric: str, method: str) -> Ch
             f"Bars of shares of variance, largest first: "
             f"{'; '.join(f'{name} {100 * share:.1f} %' for name, share in shown[:3])}."
         ),
-        x=Axis("share of the variance (%)"),
+        x=Axis("share of the variance (%)", bounds=(0.0, 118 * max(s for _, s in shown))),
         y=Axis(
             "",
             ticks=tuple(
@@ -221,7 +224,7 @@ def shares_chart(shares: Mapping[str, float], *, metric: str, method: str) -> Ch
     )
 
 
-def _levels(trials: "pd.DataFrame", factor: str, metric: str) -> list | None:
+def _levels(trials: "pd.DataFrame", factor: str, metric: str) -> list[Mean] | None:
     if factor not in trials:
         return None
     means = [mean for mean in means_of(trials, factor, metric) if mean.n]
@@ -234,11 +237,11 @@ def _are_numbers(trials: "pd.DataFrame", factor: str) -> bool:
     return trials[factor].dtype.kind in "iuf"
 
 
-def _parts(trials: "pd.DataFrame", factor: str) -> list:
+def _parts(trials: "pd.DataFrame", factor: str) -> list[tuple[str, "pd.DataFrame"]]:
     return list(trials_by_group(trials, factor).items())
 
 
-def _at(means: list) -> list:
+def _at(means: list[Mean]) -> list[tuple[int, Mean]]:
     return list(enumerate(means))
 
 

@@ -36,19 +36,20 @@ def confusion_chart(confusion: Confusion, *, of: str = "") -> Chart | None:
         ),
         key=lambda each: -each[0],
     )
-    whose = f" of {shortened(of)}" if of else ""
     labelled = len(names) <= _MOST_TICKS
     ticks = [(float(i), shortened(name, most=14)) for i, name in enumerate(names)]
     return Chart(
         name="confusion",
-        title=f"Which classes are mixed up on the test split{whose}",
+        title=f"Which classes {shortened(of) or 'the network'} mixes up on the test split",
         description=(
             f"{right:,} of {total:,} answers are right ({right / total:.4f}). {_mixed_words(mixed)}"
         ),
         x=Axis("answer", ticks=tuple(ticks) if labelled else ()),
         y=Axis("true class", ticks=tuple((-x, name) for x, name in ticks) if labelled else ()),
         marks=(
-            Cells(shares, texts if len(names) <= _MOST_TEXTS else (), "share of the true class"),
+            Cells(
+                shares, texts if len(names) <= _MOST_TEXTS else (), "share of the row", (0.0, 1.0)
+            ),
         ),
         table=Table(
             ("true class", "answer", "examples", "share of the true class"),

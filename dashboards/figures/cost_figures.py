@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dashboards.figures.chart import Axis, Chart, Line, Mark, Points, Table
-from dashboards.figures.lettering import large_number_text, rounded, shortened
+from dashboards.figures.lettering import large_number_text, listed, rounded, shortened
 from dashboards.figures.palette import NUM_SLOTS
 from dashboards.figures.pareto import pareto_front
 from dashboards.figures.trial_groups import Goal, finite, means_of, ranked, value_name
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LOG_FROM: Final = 5.0
-_MOST_LABELS: Final = 6
+_MOST_TOLD: Final = 6
 _CHEAP_IS_HIGH: Final = frozenset({"images_per_second", "batch_size"})
 OTHERS: Final = "others"
 
@@ -67,9 +67,9 @@ def cost_chart(
         ),
         x=Axis(axis_title(cost), scale="log" if is_log else "linear"),
         y=Axis(axis_title(metric)),
-        marks=(border, *_points(table, group, goal, set(on_front), has_size=has_size)),
-        table=_table(table, set(on_front), cost=cost, metric=metric, has_size=has_size),
-        note=_note(has_size=has_size, cost=cost),
+        marks=(border, *_points(table, group, goal, on_front, has_size=has_size)),
+        table=_table(table, on_front, cost=cost, metric=metric, has_size=has_size),
+        note=_note(table, on_front, has_size=has_size, cost=cost),
         height=420,
         legend_title=group,
     )
@@ -100,7 +100,7 @@ def _variant_means(trials: "pd.DataFrame", *, cost: str, metric: str, group: str
 
 
 def _points(
-    table: "pd.DataFrame", group: str, goal: Goal, front: set[int], *, has_size: bool
+    table: "pd.DataFrame", group: str, goal: Goal, front: list[int], *, has_size: bool
 ) -> list[Mark]:
     """Give the points by group, the largest bubbles first so that small ones lie above them."""
     names = [mean.name for mean in ranked(means_of(table, "group", "metric"), goal)]
@@ -112,7 +112,6 @@ def _points(
         mine = table[kind == name]
         if has_size:
             mine = mine.sort_values("parameters", ascending=False, kind="stable")
-        labelled = len(front) <= _MOST_LABELS
         marks.append(
             Points(
                 x=tuple(mine["cost"]),
@@ -120,10 +119,7 @@ def _points(
                 name=f"{name} ({group})" if len(names) == 1 else name,
                 slot=slot,
                 texts=tuple(_told(row) for row in mine.itertuples()),
-                labels=tuple(
-                    shortened(row.variant, most=22) if labelled and row.Index in front else ""
-                    for row in mine.itertuples()
-                ),
+                labels=tuple(str(front.index(i) + 1) if i in front else "" for i in mine.index),
                 weights=tuple(mine["parameters"]) if has_size else (),
             )
         )
@@ -146,26 +142,31 @@ def _walk(table: "pd.DataFrame", front: list[int]) -> str:
         f"{large_number_text(table['cost'][i])})"
         for i in front
     ]
-    if len(steps) > _MOST_LABELS:
+    if len(steps) > _MOST_TOLD:
         steps = [*steps[:2], f"{len(steps) - 3} more", steps[-1]]
-    return ", ".join(steps)
+    return listed(steps)
 
 
 def _table(
-    table: "pd.DataFrame", front: set[int], *, cost: str, metric: str, has_size: bool
+    table: "pd.DataFrame", front: list[int], *, cost: str, metric: str, has_size: bool
 ) -> Table:
-    columns = ("variant", axis_title(cost), axis_title(metric), "on the front", "trials (n)")
+    columns = ("variant", axis_title(cost), axis_title(metric), "place on the front", "trials (n)")
     rows = []
     for i, row in enumerate(table.to_dict("records")):
         known = (rounded(row["parameters"]),) if has_size else ()
-        told = "yes" if i in front else "no"
+        place = front.index(i) + 1 if i in front else None
         rows.append(
-            (row["variant"], rounded(row["cost"]), rounded(row["metric"]), told, row["n"], *known)
+            (row["variant"], rounded(row["cost"]), rounded(row["metric"]), place, row["n"], *known)
         )
     return Table((*columns, *(("parameters",) if has_size else ())), tuple(rows))
 
 
-def _note(*, has_size: bool, cost: str) -> str:
+def _note(table: "pd.DataFrame", front: list[int], *, has_size: bool, cost: str) -> str:
     area = " Areas grow with the number of parameters." if has_size else ""
     way = " Further right is cheaper." if cost in _CHEAP_IS_HIGH else ""
-    return f"A point is a variant, both numbers means over its trials.{area}{way}"
+    told = [f"{k} {shortened(table['variant'][i])}" for k, i in enumerate(front[:_MOST_TOLD], 1)]
+    more = " (the others: see the table)" if len(front) > len(told) else ""
+    return (
+        f"A point is a variant, both numbers means over its trials.{area}{way} On the Pareto "
+        f"front, which nothing beats at less cost: {', '.join(told)}{more}."
+    )

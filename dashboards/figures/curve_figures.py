@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS: Final = 60
 _MOST_MEMBERS: Final = 5
+_MOST_BATCH_LOSSES: Final = 4
 _MOST_OTHERS: Final = 60
 _OTHERS_POINTS: Final = 30
 _LOG_FROM: Final = 30.0
@@ -67,16 +68,17 @@ def curves_chart(
             faint.append(_faint_members(members))
     lines = [_series(band, slot) for slot, band in enumerate(best)]
     what = "variant" if by == "variant" else by
+    axis = _value_axis(metric, best, zooms=True)
     words = metric_words(metric)
     return Chart(
         name=f"curves-{metric.replace('/', '-').replace('_', '-')}",
         title=f"{words[0].upper()}{words[1:]} by epoch",
-        description=_ends_in_words(words, best),
+        description=_ends_in_words(f"Lines of {words}, best {what} first", best),
         x=Axis("epoch"),
-        y=_value_axis(metric, best),
+        y=axis,
         marks=(*faint, *lines),
         table=_table(what, "epoch", lines, [band.n for band in best], [b.name for b in best]),
-        note=_note(what, best, others),
+        note=f"{_note(what, best, others)}{_cut_words(axis)}",
         legend_title=what,
     )
 
@@ -84,7 +86,7 @@ def curves_chart(
 def batch_loss_chart(
     trials: "pd.DataFrame", curves: "pd.DataFrame", *, objective: str, goal: Goal
 ) -> Chart | None:
-    """Show the loss of single batches by optimizer step, for the best six variants.
+    """Show the loss of single batches by optimizer step, for the best four variants.
 
     Steps are gathered into at most 60 stretches: the line is the mean of the batches of all
     seeds in a stretch, the band goes from the lowest to the highest. None where no batch's loss
@@ -93,7 +95,7 @@ def batch_loss_chart(
     rows = curves[curves["metric"] == "train/batch_loss"]
     groups = trials_by_group(trials, "variant")
     bands = []
-    for name in best_groups(trials, "variant", objective, goal, NUM_SLOTS):
+    for name in best_groups(trials, "variant", objective, goal, _MOST_BATCH_LOSSES):
         ids = groups[name]["trial"]
         mine = rows[rows["trial"].isin(set(ids))]
         band = _binned(name, mine["step"].to_numpy(dtype=float), _values(mine), len(ids))
@@ -111,7 +113,7 @@ def batch_loss_chart(
     return Chart(
         name="batch-loss",
         title="Training loss of single batches by step",
-        description=_ends_in_words("batch loss", bands, at="step"),
+        description=_ends_in_words("Lines of batch loss, best variant first", bands, at="step"),
         x=Axis("optimizer step"),
         y=_value_axis("train/batch_loss", bands),
         marks=tuple(lines),
@@ -141,7 +143,7 @@ def trial_chart(curves: "pd.DataFrame", *, trial: str, metrics: tuple[str, ...])
     return Chart(
         name=f"trial-{trial}",
         title=f"Trial {shortened(trial)}: {' and '.join(b.name for b in bands)} by epoch",
-        description=_ends_in_words("the measured value", bands),
+        description=_ends_in_words("Lines of one trial", bands),
         x=Axis("epoch"),
         y=_value_axis(metrics[0], bands),
         marks=tuple(lines),
@@ -248,12 +250,32 @@ def _joined(curves: list[tuple[_Array, _Array]], *, name: str = "") -> Line:
     return Line(tuple(x), tuple(y), name=name, style="faint")
 
 
-def _value_axis(metric: str, bands: list[_Band]) -> Axis:
+def _value_axis(metric: str, bands: list[_Band], *, zooms: bool = False) -> Axis:
     """Give an axis for a metric: logarithmic for losses that span more than a factor of 30."""
     values = np.concatenate([np.concatenate([b.low, b.mean, b.high]) for b in bands])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    is_log = metric.endswith("loss") and low > 0 and high / low > _LOG_FROM
-    return Axis(axis_title(metric), scale="log" if is_log else "linear")
+    if metric.endswith("loss") and low > 0 and high / low > _LOG_FROM:
+        return Axis(axis_title(metric), scale="log")
+    zoom = None if metric.endswith("loss") or not zooms else _zoomed(bands, low, high)
+    return Axis(axis_title(metric), bounds=zoom)
+
+
+def _zoomed(bands: list[_Band], low: float, high: float) -> tuple[float, float] | None:
+    """Give the ends of a scale on which differences are seen after the first epochs.
+
+    None where the whole range does: where what comes after the first quarter of the epochs
+    takes more than a third of it.
+    """
+    late = np.concatenate(
+        [values[len(values) // 4 :] for b in bands for values in (b.low, b.mean, b.high)]
+    )
+    late_low, late_high = float(np.nanmin(late)), float(np.nanmax(late))
+    span = late_high - late_low
+    if span == 0 or span > (high - low) / 3:
+        return None
+    return max(low, late_low - 0.5 * span) - 0.05 * span, min(
+        high, late_high + 0.5 * span
+    ) + 0.05 * span
 
 
 def _table(what: str, at: str, lines: list[Line], counts: list[int], names: list[str]) -> Table:
@@ -267,7 +289,7 @@ def _table(what: str, at: str, lines: list[Line], counts: list[int], names: list
     return Table((what, at, "mean", "lowest", "highest", "trials (n)"), tuple(rows))
 
 
-def _ends_in_words(words: str, bands: list[_Band], *, at: str = "epoch") -> str:
+def _ends_in_words(what: str, bands: list[_Band], *, at: str = "epoch") -> str:
     """Describe curves by where they begin and end, the first three of them."""
     ends = []
     for band in bands[:3]:
@@ -279,7 +301,16 @@ def _ends_in_words(words: str, bands: list[_Band], *, at: str = "epoch") -> str:
         )
     more = len(bands) - len(ends)
     rest = f"; {more} more are drawn" if more else ""
-    return f"Lines of {words}, best first: {'; '.join(ends)}{rest}."
+    return f"{what}: {'; '.join(ends)}{rest}."
+
+
+def _cut_words(axis: Axis) -> str:
+    if axis.bounds is None:
+        return ""
+    return (
+        f" The scale ends at {axis.bounds[0]:.3g} and {axis.bounds[1]:.3g}; the first epochs may "
+        "lie outside (the table has them)."
+    )
 
 
 def _note(what: str, best: list[_Band], others: list[_Band]) -> str:

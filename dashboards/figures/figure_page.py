@@ -15,7 +15,7 @@ from dashboards.figures.palette import DARK, LIGHT, dark_colours
 from dashboards.figures.plotly_drawing import plotly_drawing
 
 _TILE_PIXELS: Final = 96
-_LEAST_SCALE: Final = 1
+_TILE_GAP: Final = 4
 
 
 def figure_html(figure: Figure, *, heading: int = 3) -> str:
@@ -26,11 +26,11 @@ def figure_html(figure: Figure, *, heading: int = 3) -> str:
     """
     title = html.escape(figure.title)
     body = _chart_body(figure) if isinstance(figure, Chart) else _gallery_body(figure)
-    note = f"<p class='figure-note'>{html.escape(figure.note)}</p>" if figure.note else ""
+    caption = f"<figcaption>{html.escape(figure.note)}</figcaption>" if figure.note else ""
     return (
         f"<figure class='figure' id='figure-{html.escape(figure.name)}'>"
         f"<h{heading}>{title}</h{heading}>{body}"
-        f"<figcaption>{html.escape(figure.description)}{note}</figcaption>"
+        f"{caption}"
         f"<details class='figure-table'><summary>The numbers as a table</summary>"
         f"<div class='figure-scroll' tabindex='0' role='region' aria-label='Table: {title}'>"
         f"{table_html(figure.table)}</div></details></figure>"
@@ -78,8 +78,9 @@ def _json(data: Any) -> str:
 def _chart_body(chart: Chart) -> str:
     description = html.escape(f"{chart.title}. {chart.description}")
     return (
+        "<div class='figure-frame'>"
         f"<div class='figure-plot' role='img' aria-label='{description}' "
-        f"style='min-height:{chart.height}px'></div>"
+        f"style='min-height:{chart.height}px'></div></div>"
         f"<script type='application/json' class='figure-data'>{_json(plotly_drawing(chart))}"
         "</script>"
     )
@@ -112,17 +113,23 @@ def _tile_html(tile: Tile) -> str:
         for i, image in enumerate(tile.images)
     )
     caption = f"<span>{html.escape(tile.caption)}</span>" if tile.caption else ""
-    wide = " wide" if len(tile.images) > 1 else ""
-    return f"<div class='tile{wide}'><div class='images'>{images}</div>{caption}</div>"
+    width = max(_TILE_PIXELS, sum(_drawn_size(image)[0] + _TILE_GAP for image in tile.images))
+    return f"<div class='tile' style='width:{width}px'><div class='images'>{images}</div>{caption}</div>"
 
 
 def _image_html(image: NDArray[np.uint8], description: str) -> str:
-    height, width = image.shape[:2]
-    scale = max(_LEAST_SCALE, math.floor(_TILE_PIXELS / max(height, width)))
+    width, height = _drawn_size(image)
     return (
-        f"<img alt='{html.escape(description)}' width='{width * scale}' "
-        f"height='{height * scale}' src='{image_uri(image)}'>"
+        f"<img alt='{html.escape(description)}' width='{width}' height='{height}' "
+        f"src='{image_uri(image)}'>"
     )
+
+
+def _drawn_size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    """Give width and height on the page: a whole multiple of the image's, so that it is crisp."""
+    height, width = image.shape[:2]
+    scale = max(1, math.floor(_TILE_PIXELS / max(height, width)))
+    return width * scale, height * scale
 
 
 def image_uri(image: NDArray[np.uint8]) -> str:
@@ -140,7 +147,7 @@ _SCRIPT: Final = """
 (() => {
   const dark = DARK_COLOURS;
   const scheme = window.matchMedia('(prefers-color-scheme: dark)');
-  const narrow = 600, legendRow = 20, paperWidth = 680;
+  const narrow = 600, legendRow = 20, nameRow = 6, paperWidth = 680;
   const recolour = (part, key) => {
     if (Array.isArray(part)) return part.map(each => recolour(each, key));
     if (part && typeof part === 'object')
@@ -149,12 +156,18 @@ _SCRIPT: Final = """
     return key && typeof part === 'string' && dark[part] ? dark[part] : part;
   };
   const draw = (place, onPaper) => {
-    const stored = JSON.parse(place.parentNode.querySelector('.figure-data').textContent);
+    const frame = place.parentNode;
+    const stored = JSON.parse(frame.parentNode.querySelector('.figure-data').textContent);
     const drawing = scheme.matches && !onPaper ? recolour(stored, false) : stored;
-    const layout = drawing.layout;
+    const layout = drawing.layout, meta = layout.meta;
+    const isWider = !onPaper && meta.leastWidth > frame.clientWidth;
+    place.style.width = isWider ? meta.leastWidth + 'px' : '';
+    if (isWider) frame.tabIndex = 0; else frame.removeAttribute('tabindex');
     if (onPaper) { layout.autosize = false; layout.width = paperWidth; }
-    else if (place.clientWidth < narrow) {
-      layout.height += legendRow * layout.meta.legend;
+    else if (frame.clientWidth < narrow) {
+      layout.height += legendRow * meta.legend + nameRow * meta.rows;
+      if (!layout.xaxis.tickvals) layout.xaxis.nticks = 4;
+      if (meta.rows) { layout.yaxis.ticklabelposition = 'inside top'; layout.yaxis.ticks = ''; }
       for (const trace of drawing.data) if (trace.type === 'heatmap') trace.showscale = false;
     }
     place.style.minHeight = layout.height + 'px';
@@ -181,8 +194,8 @@ _STYLE: Final = """
 .figure{margin:2rem 0;color:var(--figure-ink)}
 .figure h2,.figure h3,.figure h4{margin:0 0 .5rem;overflow-wrap:anywhere}
 .figure figcaption{color:var(--figure-muted);font-size:.9rem;margin:.5rem 0;overflow-wrap:anywhere}
-.figure-note{margin:.25rem 0 0}
-.figure-plot{width:100%;overflow:hidden}
+.figure-plot{width:100%}
+.figure-frame{overflow-x:auto}
 .figure-scroll{overflow:auto;max-height:24rem}
 .figure-table table{border-collapse:collapse;font-size:.85rem}
 .figure-table th,.figure-table td{padding:.2rem .6rem;border-bottom:1px solid var(--figure-grid);
@@ -190,9 +203,9 @@ text-align:left}
 .figure-table .number{text-align:right;font-variant-numeric:tabular-nums}
 .shelf{display:flex;flex-wrap:wrap;gap:.6rem}
 .shelf-heading{margin:.8rem 0 .3rem;font-weight:600;font-size:.9rem;overflow-wrap:anywhere}
-.tile{width:min-content;font-size:.78rem;break-inside:avoid}
-.tile.wide{width:auto}
+.tile{max-width:100%;font-size:.78rem;break-inside:avoid}
 .tile span{display:block;overflow-wrap:anywhere}
 .images{display:flex;gap:.2rem}
-.images img{image-rendering:pixelated;max-width:100%;border:1px solid var(--figure-grid)}
+.images img{image-rendering:pixelated;min-width:0;max-width:100%;height:auto;object-fit:contain;
+border:1px solid var(--figure-grid)}
 """

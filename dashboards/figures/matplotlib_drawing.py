@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from dashboards.figures.chart import Axis, Bars, Cells, Chart, Gallery, Labels, Line, Mark, Points
-from dashboards.figures.lettering import shortened
-from dashboards.figures.palette import BAND_ALPHA, LIGHT
-from dashboards.figures.plotly_drawing import point_size
+from dashboards.figures.lettering import large_number_text, shortened
+from dashboards.figures.palette import BAND_ALPHA, LABEL_ALPHA, LIGHT
+from dashboards.figures.plotly_drawing import log_ticks, point_size, values_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ _DASHES: Final = (
 _SYMBOLS: Final = ("o", "s", "D", "^", "X", "v")
 _WIDTH: Final = 9.0
 _DPI: Final = 120
+_ROOM_FOR_TICKS: Final = 60
 _PIXELS_PER_INCH: Final = 80.0
 _SETTINGS: Final = {
     "text.parse_math": False,  # names are text: no `$` is a formula's
@@ -51,8 +52,8 @@ def chart_picture(chart: Chart, *, file_format: Format = "png") -> bytes:
         axes.set_title(shortened(chart.title, most=90), loc="left", fontsize=12, pad=10)
         for mark in chart.marks:
             _draw(axes, mark, chart)
-        _finish(axes, axes.xaxis, chart.x)
-        _finish(axes, axes.yaxis, chart.y)
+        _finish(axes, axes.xaxis, chart.x, chart)
+        _finish(axes, axes.yaxis, chart.y, chart)
         _add_legend(axes, chart)
         return _saved(sheet, file_format)
 
@@ -134,13 +135,13 @@ def _draw_points(axes: "Axes", points: Points, chart: Chart) -> None:
                  zorder=5)  # fmt: skip
     for x, y, text in zip(points.x, points.y, points.labels, strict=False):
         if text:
-            axes.annotate(text, (x, y), (0, -10), textcoords="offset points", ha="center", va="top",
-                          fontsize=8, zorder=6)  # fmt: skip
+            axes.annotate(text, (x, y), (0, 8), textcoords="offset points", ha="center",
+                          va="bottom", fontsize=8, zorder=6)  # fmt: skip
     for x, y, low, high in zip(points.x, points.y, points.low, points.high, strict=False):
         if math.isfinite(low) and math.isfinite(high):
             span = ([low, high], [y, y]) if points.along == "x" else ([x, x], [low, high])
-            axes.plot(*span, color=colour, linewidth=1.4, marker="|" if points.along == "x" else "_",
-                      markersize=6, zorder=4)  # fmt: skip
+            cap = "|" if points.along == "x" else "_"
+            axes.plot(*span, color=colour, linewidth=1.4, marker=cap, markersize=6, zorder=4)
 
 
 def _draw_bars(axes: "Axes", bars: Bars) -> None:
@@ -176,16 +177,16 @@ def _draw_cells(axes: "Axes", cells: Cells) -> None:
 
 def _draw_labels(axes: "Axes", labels: Labels) -> None:
     is_right = labels.side == "right"
+    paper = {"facecolor": "white", "alpha": LABEL_ALPHA, "pad": 0.8, "linewidth": 0}
     for x, y, text in zip(labels.x, labels.y, labels.texts, strict=True):
         axes.annotate(text, (x, y), (4, 0) if is_right else (0, 4), textcoords="offset points",
                       ha="left" if is_right else "center", va="center" if is_right else "bottom",
-                      fontsize=8.5, zorder=7,
-                      bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.8, "linewidth": 0})  # fmt: skip
+                      fontsize=8.5, zorder=7, bbox=paper)  # fmt: skip
 
 
-def _finish(axes: "Axes", drawn: Any, axis: Axis) -> None:
+def _finish(axes: "Axes", drawn: Any, axis: Axis, chart: Chart) -> None:
     """Give an axis its title, scale and ticks; numbers without powers of ten as formulas."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     is_x = drawn is axes.xaxis
     if not axis.shown:
@@ -194,12 +195,17 @@ def _finish(axes: "Axes", drawn: Any, axis: Axis) -> None:
     drawn.set_label_text(axis.title)
     if axis.scale == "log":
         (axes.set_xscale if is_x else axes.set_yscale)("log")
-        drawn.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
+        ends = axes.get_xlim() if is_x else axes.get_ylim()
+        ticks = log_ticks(values_on(axis, chart))
+        drawn.set_ticks(ticks, [large_number_text(at) for at in ticks])
         drawn.set_minor_locator(NullLocator())
-        drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        # Ticks widen an axis to where they lie: the marks' own ends are wanted.
+        (axes.set_xlim if is_x else axes.set_ylim)(ends)
+    elif not axis.ticks:
+        drawn.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     if axis.ticks:
         drawn.set_ticks([at for at, _ in axis.ticks], [text for _, text in axis.ticks])
-        crowded = is_x and sum(len(text) + 2 for _, text in axis.ticks) > 100
+        crowded = is_x and sum(len(text) + 2 for _, text in axis.ticks) > _ROOM_FOR_TICKS
         drawn.set_tick_params(rotation=40 if crowded else 0)
         if crowded:
             for text in drawn.get_ticklabels():
@@ -212,8 +218,8 @@ def _add_legend(axes: "Axes", chart: Chart) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
-    legend = axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8.5,
-                         frameon=False, title=chart.legend_title or None, handlelength=3.2,
+    legend = axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0),
+                         fontsize=8.5, frameon=False, title=chart.legend_title, handlelength=3.2,
                          alignment="left")  # fmt: skip
     for handle in legend.legend_handles:
         if hasattr(handle, "set_sizes"):

@@ -54,6 +54,7 @@ def with_alpha(colour: str, alpha: float) -> str:
 
 
 BAND_ALPHA: Final = 0.16
+LABEL_ALPHA: Final = 0.85
 
 
 def dark_colours() -> dict[str, str]:
@@ -67,8 +68,12 @@ def dark_colours() -> dict[str, str]:
         *zip(LIGHT.series, DARK.series, strict=True),
         *zip(LIGHT.scale, DARK.scale, strict=True),
     ]
-    bands = [(with_alpha(a, BAND_ALPHA), with_alpha(b, BAND_ALPHA)) for a, b in pairs]
-    return dict(pairs + bands)
+    clear = [
+        (with_alpha(light, alpha), with_alpha(dark, alpha))
+        for light, dark in pairs
+        for alpha in (BAND_ALPHA, LABEL_ALPHA)
+    ]
+    return dict(pairs + clear)
 
 
 def in_dark(drawing: Any) -> Any:

@@ -47,7 +47,7 @@ def parallel_chart(
     groups = table.groupby("variant", sort=False)
     lines = groups.first()[list(columns)].assign(metric=groups["metric"].mean())
     lines = lines.sort_values("metric", ascending=goal == "minimize", kind="stable")
-    heights, marks = _axes(lines, shown, known, metric)
+    heights, marks = _axes(lines, shown, known)
     drawn = [i + _BEST for i in spread_out(len(lines) - _BEST, most=_MOST_LINES)]
     words = metric_words(metric)
     return Chart(
@@ -60,7 +60,7 @@ def parallel_chart(
             bounds=(-0.15, len(shown) + 0.4),
         ),
         y=Axis("", shown=False, bounds=(-0.06, 1.06)),
-        marks=(_faint(heights, drawn, len(lines)), *marks, *_best(lines, heights)),
+        marks=(_faint(heights, drawn), *marks, *_best(lines, heights)),
         table=_table(lines, shown, groups["metric"].size(), words),
         note=_note(len(lines), len(drawn), len(varied) - len(shown)),
         height=440,
@@ -74,7 +74,7 @@ def _texts(trials: "pd.DataFrame", factor: str) -> "pd.Series[str]":
 
 
 def _axes(
-    lines: "pd.DataFrame", factors: Sequence[str], trials: "pd.DataFrame", metric: str
+    lines: "pd.DataFrame", factors: Sequence[str], trials: "pd.DataFrame"
 ) -> tuple[np.ndarray, list[Mark]]:
     """Give the height of each line (row) on each axis (column), and the axes with their texts."""
     heights = np.empty((len(lines), len(factors) + 1))
@@ -113,7 +113,7 @@ def _ordered(levels: list[str], are_numbers: bool) -> list[str]:
     return known + [_NOT_APPLICABLE] * (_NOT_APPLICABLE in levels)
 
 
-def _faint(heights: np.ndarray, drawn: list[int], num_lines: int) -> Line:
+def _faint(heights: np.ndarray, drawn: list[int]) -> Line:
     x: list[float] = []
     y: list[float] = []
     num_axes = heights.shape[1]

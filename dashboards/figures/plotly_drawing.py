@@ -1,8 +1,8 @@
 """Charts as plotly drawings: plain data, made without importing plotly (a second and more).
 
 Traces are drawn as SVG only (`scatter`, `bar`, `heatmap` with its picture): no WebGL. Colours are
-those of the light theme; `palette.in_dark` gives the dark one's. All texts are escaped: plotly reads a
-part of HTML in them; there are no templates, which would read `%{...}`.
+those of the light theme; `palette.in_dark` gives the dark one's. All texts are escaped: plotly
+reads a part of HTML in them. No name goes into a template, which would read `%{...}`.
 """
 
 import math
@@ -10,14 +10,24 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from dashboards.figures.chart import Axis, Bars, Cells, Chart, Labels, Line, Mark, Points
-from dashboards.figures.lettering import plotly_text, rounded, shortened
-from dashboards.figures.palette import BAND_ALPHA, DASHES, LIGHT, SYMBOLS, with_alpha
+from dashboards.figures.lettering import large_number_text, plotly_text, rounded, shortened
+from dashboards.figures.palette import BAND_ALPHA, DASHES, LABEL_ALPHA, LIGHT, SYMBOLS, with_alpha
 
 Data = dict[str, Any]
 
-_SMALLEST_POINT: Final = 8.0
+_SMALLEST_POINT: Final = 11.0
 _LARGEST_POINT: Final = 34.0
 _FEW_POINTS: Final = 12
+_LAST: Final = 2000
+_LEVEL_WIDTH: Final = 120
+_TICK_WIDTH: Final = 28
+_FEW_DECADES: Final = 2.2
+_MOST_DECADES: Final = 7
+_ASIDES: Final[dict[str, Data]] = {
+    "faint": {"line": {"color": LIGHT.faint, "width": 0.8}, "opacity": 0.7},
+    "front": {"line": {"color": LIGHT.muted, "width": 1.5, "dash": "dot"}},
+    "rule": {"line": {"color": LIGHT.muted, "width": 1}},
+}
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -58,7 +68,7 @@ def _layout(chart: Chart, named: Sequence[str]) -> Data:
         "hoverlabel": {"namelength": -1, "align": "left"},
         "dragmode": False,
         "annotations": annotations,
-        "meta": {"legend": len(named)},
+        "meta": {"legend": len(named), "leastWidth": least_width(chart), "rows": _num_rows(chart)},
     }
 
 
@@ -74,7 +84,7 @@ def _axis(axis: Axis, chart: Chart) -> Data:
         "zeroline": False,
         "ticks": "outside",
         "tickcolor": LIGHT.muted,
-        "tickfont": {"size": 12},
+        "tickfont": {"size": 12, "color": LIGHT.ink},
         "fixedrange": True,
     }
     if axis.ticks:
@@ -82,8 +92,9 @@ def _axis(axis: Axis, chart: Chart) -> Data:
         drawn["ticktext"] = [plotly_text(text) for _, text in axis.ticks]
         drawn["showgrid"] = not any(isinstance(mark, Cells | Labels) for mark in chart.marks)
     elif axis.scale == "log":
-        drawn["dtick"] = _log_step(axis, chart)
-        drawn["exponentformat"] = "SI" if axis is chart.x else "power"
+        ticks = log_ticks(values_on(axis, chart))
+        drawn["tickvals"] = [rounded(at) for at in ticks]
+        drawn["ticktext"] = [large_number_text(at) for at in ticks]
     else:
         drawn["nticks"] = 8
     if axis.bounds is not None:
@@ -91,16 +102,43 @@ def _axis(axis: Axis, chart: Chart) -> Data:
     return drawn
 
 
-def _log_step(axis: Axis, chart: Chart) -> str | int:
-    """Name 1, 2 and 5 of each decade where there are at most two, else its begin only."""
-    values = [
+def values_on(axis: Axis, chart: Chart) -> list[float]:
+    """Give every positive number that lies on an axis."""
+    is_x = axis is chart.x
+    return [
         value
         for mark in chart.marks
         if isinstance(mark, Line | Points)
-        for value in (mark.x if axis is chart.x else mark.y)
+        for value in (*(mark.x if is_x else mark.y), *(() if is_x else (*mark.low, *mark.high)))
         if value > 0
     ]
-    return "D2" if values and max(values) / min(values) <= 100 else 1
+
+
+def log_ticks(values: Sequence[float]) -> list[float]:
+    """Choose ticks for positive values: 1, 2, 5 of each decade, or powers of ten, about 8."""
+    if not values:
+        return []
+    low, high = math.log10(min(values)), math.log10(max(values))
+    first, last = math.floor(low), math.ceil(high)
+    if high - low <= _FEW_DECADES:
+        fine = [m * 10.0**k for k in range(first, last + 1) for m in (1, 2, 5)]
+        inside = [t for t in fine if low - 0.15 <= math.log10(t) <= high + 0.15]
+        if len(inside) > 1:
+            return inside
+    step = max(1, math.ceil((last - first) / _MOST_DECADES))
+    return [10.0**k for k in range(first, last + 1, step)]
+
+
+def least_width(chart: Chart) -> int:
+    """Give the width in pixels below which names on the x axis would lie over each other."""
+    has_levels = any(isinstance(mark, Labels) for mark in chart.marks)
+    return 40 + len(chart.x.ticks) * (_LEVEL_WIDTH if has_levels else _TICK_WIDTH)
+
+
+def _num_rows(chart: Chart) -> int:
+    """Count names on the y axis that can stand above their points where a page is narrow."""
+    is_rows = all(isinstance(mark, Points) for mark in chart.marks)
+    return len(chart.y.ticks) if is_rows else 0
 
 
 def _traces(mark: Mark, *, largest: float) -> list[Data]:
@@ -131,15 +169,8 @@ def _line(line: Line) -> list[Data]:
         "showlegend": bool(line.name),
         "connectgaps": False,
     }
-    if line.style == "faint":
-        style: Data = {"color": LIGHT.faint, "width": 0.8}
-        return [{**trace, "line": style, "hoverinfo": "skip", "opacity": 0.7}]
-    if line.style == "front":
-        style = {"color": LIGHT.muted, "width": 1.5, "dash": "dot"}
-        return [{**trace, "line": style, "hoverinfo": "skip"}]
-    if line.style == "rule":
-        style = {"color": LIGHT.muted, "width": 1}
-        return [{**trace, "line": style, "hoverinfo": "skip"}]
+    if line.style != "series":
+        return [{**trace, **_ASIDES[line.style], "hoverinfo": "skip", "legendrank": _LAST}]
     colour = LIGHT.series[line.slot]
     drawn = {
         **trace,
@@ -149,7 +180,7 @@ def _line(line: Line) -> list[Data]:
             "color": colour,
             "symbol": SYMBOLS[line.slot],
             "size": 7,
-            "maxdisplayed": _FEW_POINTS,
+            "maxdisplayed": _FEW_POINTS if len(line.x) > _FEW_POINTS else 0,
         },
         "hoverinfo": "x+y+name",
     }
@@ -202,7 +233,7 @@ def _points(points: Points, largest: float) -> Data:
         trace["hovertext"] = ["<br>".join(map(plotly_text, each)) for each in lines]
     if has_labels:
         trace["text"] = [plotly_text(label) for label in points.labels]
-        trace["textposition"] = "bottom center"
+        trace["textposition"] = "top center"
         trace["textfont"] = {"size": 12, "color": LIGHT.ink}
     if points.low:
         trace[f"error_{points.along}"] = _whiskers(points, colour)
@@ -257,7 +288,7 @@ def _cells(cells: Cells) -> Data:
         "y": [-i for i in range(len(cells.values))],
         "colorscale": [[i / steps, colour] for i, colour in enumerate(scale)],
         "colorbar": {
-            "title": {"text": plotly_text(cells.measure), "side": "right"},
+            "title": {"text": plotly_text(cells.measure), "side": "right", "font": {"size": 12}},
             "thickness": 12,
             "outlinewidth": 0,
             "nticks": 5,
@@ -267,6 +298,8 @@ def _cells(cells: Cells) -> Data:
         "hoverinfo": "z",
         "showlegend": False,
     }
+    if cells.bounds is not None:
+        trace["zmin"], trace["zmax"] = cells.bounds
     if cells.texts:
         texts = [["<br>".join(map(plotly_text, text.split("\n"))) for text in row]
                  for row in cells.texts]  # fmt: skip
@@ -288,7 +321,7 @@ def _texts(labels: Labels) -> list[Data]:
             "yanchor": "middle" if is_right else "bottom",
             "xshift": 4 if is_right else 0,
             "font": {"size": 12, "color": LIGHT.ink},
-            "bgcolor": with_alpha(LIGHT.paper, BAND_ALPHA),
+            "bgcolor": with_alpha(LIGHT.paper, LABEL_ALPHA),
         }
         for x, y, text in zip(labels.x, labels.y, labels.texts, strict=True)
     ]

@@ -1,12 +1,12 @@
-"""Figures of what a trained network does: images, from the records of `workers/portrait_records.py`."""
+"""Figures of what a trained network does: images, from `workers/portrait_records.py`."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboards.figures.chart import Gallery, Shelf, Table, Tile
+from dashboards.figures.chart import Cell, Gallery, Shelf, Table, Tile
 from dashboards.figures.lettering import large_number_text, listed, rounded, shortened
 from dashboards.figures.wording import counted
 from workers.portrait_records import (
@@ -33,6 +33,7 @@ _COLOUR_NAMES: Final = (
     "black", "orange", "sky blue", "green", "yellow", "blue", "vermilion", "purple",
 )  # fmt: skip
 _MOST_NAME: Final = 18
+_Record = TypeVar("_Record")
 
 
 def portrait_galleries(portrait: Portrait) -> tuple[Gallery, ...]:
@@ -52,7 +53,8 @@ def failures_gallery(portrait: Portrait) -> Gallery | None:
 
     None where there are none, or where the inputs are no images.
     """
-    tiles, rows = [], []
+    tiles: list[Tile] = []
+    rows: list[tuple[Cell, ...]] = []
     for failure in portrait.failures:
         if isinstance(failure, WrongAnswer | WrongValue):
             if failure.image is None:
@@ -165,7 +167,7 @@ def filters_gallery(portrait: Portrait) -> Gallery | None:
 
 
 def feature_maps_gallery(portrait: Portrait) -> Gallery | None:
-    """Show what each layer makes of one image, layer by layer; None where that was not looked at."""
+    """Show what each layer makes of one image; None where that was not looked at."""
     seen = portrait.feature_maps
     if seen is None:
         return None
@@ -211,7 +213,9 @@ def _short(text: str) -> str:
     return shortened(text, most=_MOST_NAME)
 
 
-def _shelves(*kinds: tuple[str, list], tile: object) -> tuple[Shelf, ...]:
+def _shelves(
+    *kinds: tuple[str, list[_Record]], tile: Callable[[_Record], Tile]
+) -> tuple[Shelf, ...]:
     filled = [(heading, records) for heading, records in kinds if records]
     return tuple(
         Shelf(heading if len(filled) > 1 else "", tuple(tile(each) for each in records))

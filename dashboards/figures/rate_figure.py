@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dashboards.figures.chart import Axis, Cell, Chart, Line, Mark, Table
-from dashboards.figures.lettering import rounded
+from dashboards.figures.chart import Axis, Chart, Line, Mark, Table
+from dashboards.figures.lettering import rounded, shortened
 from dashboards.figures.palette import NUM_SLOTS
 from dashboards.figures.trial_groups import (
     Goal,
+    Mean,
     best_groups,
     finite,
     means_of,
     trials_by_group,
-    value_name,
 )
 from dashboards.figures.wording import axis_title, counted, metric_words
 from experiments.tasks import natural_goal
@@ -47,7 +47,7 @@ def rate_chart(
     groups = trials_by_group(numbers, group)
     names = best_groups(known, group, objective, goal, NUM_SLOTS)
     marks: list[Mark] = []
-    rows: list[tuple[Cell, ...]] = []
+    found: list[tuple[str, Mean]] = []
     for slot, name in enumerate(names):
         means = means_of(groups[name], rate, metric)
         rates = tuple(float(mean.name) for mean in means)
@@ -62,26 +62,34 @@ def rate_chart(
                 high=tuple(mean.high for mean in means) if spread else (),
             )
         )
-        rows += [
-            (name, float(m.name), rounded(m.mean), rounded(m.low), rounded(m.high), m.n)
-            + (m.num_trials - m.n,)
-            for m in means
-        ]
-    return _drawn(known, marks, rows, metric=metric, rate=rate, group=group, left=len(groups))
+        found += [(name, mean) for mean in means]
+    return _drawn(known, marks, found, metric=metric, rate=rate, group=group, left=len(groups))
 
 
 def _drawn(
     known: "pd.DataFrame",
     marks: list[Mark],
-    rows: list[tuple[Cell, ...]],
+    found: list[tuple[str, Mean]],
     *,
     metric: str,
     rate: str,
     group: str,
     left: int,
 ) -> Chart:
-    rates = sorted({float(row[1]) for row in rows if row[1] is not None})
-    lost = sum(int(row[6]) for row in rows if row[6])
+    rates = sorted({float(mean.name) for _, mean in found})
+    lost = sum(mean.num_trials - mean.n for _, mean in found)
+    rows = tuple(
+        (
+            name,
+            float(m.name),
+            rounded(m.mean),
+            rounded(m.low),
+            rounded(m.high),
+            m.n,
+            m.num_trials - m.n,
+        )
+        for name, m in found
+    )
     values = finite(known[metric])
     words, at = metric_words(metric), metric_words(rate)
     is_log = metric.endswith("loss") and values.min() > 0 and values.max() / values.min() > 30
@@ -90,36 +98,29 @@ def _drawn(
     return Chart(
         name=f"{metric.replace('/', '-')}-against-{rate}".replace("_", "-"),
         title=f"{words[0].upper()}{words[1:]} against {at}",
-        description=f"{words} for each {group} at the rates {_rates(rates)}: {_best(rows, metric)}",
+        description=(
+            f"{words[0].upper()}{words[1:]} for each {group} at the rates "
+            f"{', '.join(f'{rate:g}' for rate in rates)}: {_best(found, metric)}"
+        ),
         x=Axis(
             at, scale="log", ticks=tuple((r, f"{r:g}") for r in rates) if len(rates) < 8 else ()
         ),
         y=Axis(axis_title(metric), scale="log" if is_log else "linear"),
         marks=tuple(marks),
         table=Table(
-            (group, at, "mean", "lowest", "highest", "trials (n)", "without a number"), tuple(rows)
+            (group, at, "mean", "lowest", "highest", "trials (n)", "without a number"), rows
         ),
         note=f"Lines are means over all trials at a rate, bands their range.{gave}{more}",
         legend_title=group,
     )
 
 
-def _rates(rates: list[float]) -> str:
-    return ", ".join(f"{rate:g}" for rate in rates)
-
-
-def _best(rows: list[tuple[Cell, ...]], metric: str) -> str:
-    """Say where each group is best: the lowest loss or error, the highest of other metrics."""
-    low_is_good = natural_goal(metric) == "minimize"
-    best: dict[Cell, tuple[float, float]] = {}
-    for name, rate, mean, *_ in rows:
-        if isinstance(mean, str) or mean is None or not isinstance(rate, float):
-            continue
-        value = -float(mean) if low_is_good else float(mean)
-        if name not in best or value > best[name][0]:
-            best[name] = (value, rate)
-    word = "lowest" if low_is_good else "highest"
-    told = "; ".join(
-        f"{value_name(name)} is {word} at {rate:g}" for name, (_, rate) in best.items()
-    )
+def _best(found: list[tuple[str, Mean]], metric: str) -> str:
+    """Say where each group is best."""
+    sign, word = (-1.0, "lowest") if natural_goal(metric) == "minimize" else (1.0, "highest")
+    best: dict[str, Mean] = {}
+    for name, mean in found:
+        if mean.n and (name not in best or sign * mean.mean > sign * best[name].mean):
+            best[name] = mean
+    told = "; ".join(f"{shortened(name)} is {word} at {m.name}" for name, m in best.items())
     return f"{told}."

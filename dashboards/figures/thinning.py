@@ -1,6 +1,7 @@
-"""Fewer points that look the same: a curve of thousands of points is drawn on hundreds of pixels."""
+"""Fewer points that look the same: thousands of points are drawn on hundreds of pixels."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def thinned(y: Sequence[float], *, most: int) -> list[int]:
     values = np.asarray(y, dtype=float)
     kept = {0, length - 1}
     edges = np.linspace(1, length - 1, (most - 2) // 2 + 1).round().astype(int)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         stretch = values[start:stop]
         if np.isnan(stretch).all():
             kept.add(int(start))
