@@ -273,9 +273,8 @@ def _zoomed(bands: list[_Band], low: float, high: float) -> tuple[float, float] 
     span = late_high - late_low
     if span == 0 or span > (high - low) / 3:
         return None
-    return max(low, late_low - 0.5 * span) - 0.05 * span, min(
-        high, late_high + 0.5 * span
-    ) + 0.05 * span
+    bottom, top = max(low, late_low - 0.5 * span), min(high, late_high + 0.5 * span)
+    return bottom - 0.05 * span, top + 0.05 * span
 
 
 def _table(what: str, at: str, lines: list[Line], counts: list[int], names: list[str]) -> Table:

@@ -114,7 +114,10 @@ def _tile_html(tile: Tile) -> str:
     )
     caption = f"<span>{html.escape(tile.caption)}</span>" if tile.caption else ""
     width = max(_TILE_PIXELS, sum(_drawn_size(image)[0] + _TILE_GAP for image in tile.images))
-    return f"<div class='tile' style='width:{width}px'><div class='images'>{images}</div>{caption}</div>"
+    return (
+        f"<div class='tile' style='width:{width}px'><div class='images'>{images}</div>"
+        f"{caption}</div>"
+    )
 
 
 def _image_html(image: NDArray[np.uint8], description: str) -> str:

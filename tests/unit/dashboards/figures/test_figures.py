@@ -102,7 +102,7 @@ def _charts(names: tuple[str, ...] = NAMES) -> list[Chart]:
         cost_chart(trials, cost="batch_size", **asked),
         main_effects_chart(trials, factors=["model", "lr"], **asked),
         interaction_chart(trials, rows="model", columns="lr", **asked),
-        shares_chart({name: 0.3 for name in names}, metric="val/accuracy", method="By hand."),
+        shares_chart(dict.fromkeys(names, 0.3), metric="val/accuracy", method="By hand."),
         parallel_chart(trials, factors=["model", "lr"], **asked),
         confusion_chart(Confusion(names, tuple((3, 1, 0) for _ in names)), of=names[0]),
     ]
