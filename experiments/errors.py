@@ -9,8 +9,8 @@
     ├── StoreError              the SQL store or the cluster cannot be used
     │   ├── StoreUnavailableError   it cannot be used now; a later try may succeed
     │   ├── StoreVersionError       the store was written by another version
-    │   └── StoreBusyError          another orchestrator holds the store
-    ├── IncomparableError       what is to be compared is of different kinds
+    │   ├── StoreBusyError          another orchestrator holds the store
+    │   └── MlflowUnavailableError  MLflow cannot be reached or used now
     ├── WaitTimeoutError        the wait was shorter than the work
     └── CheckpointError         a checkpoint is missing, truncated or altered
 
@@ -121,10 +121,8 @@ class StoreBusyError(StoreError):
     """Another orchestrator holds this store."""
 
 
-class IncomparableError(TrainyardError):
-    """Experiments are to be compared that have not the same task and objective."""
-
-    exit_code = 2
+class MlflowUnavailableError(StoreError):
+    """MLflow cannot be reached or used now; training does not need it, promoting does."""
 
 
 class WaitTimeoutError(TrainyardError):

@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from experiments.comparison.comparison import Comparison
-    from experiments.comparison.leaderboard import Outcome, Standing
-    from experiments.records import Objective
+    from experiments.leaderboard import Standing
+    from orchestrator.mirroring.promotion import Promotion
     from orchestrator.queueing.interventions import Cancellation, Pause
-    from orchestrator.store.rows import ExperimentRow, Overview
-    from trainyard.reporting import Report
+    from orchestrator.store.rows import Overview
     from workers.portrait_records import Portrait
 
 SpecSource = str | Path | Mapping[str, Any]
@@ -378,6 +376,48 @@ def portrait(trial_id: str) -> "Portrait":
         config = workplace.results.config(row.id)
     data = stage(config.data, root=workplace.settings.data)
     return portray(load_predictor(Path(found.path), sha256=found.sha256), config, data)
+
+
+def promote(experiment: str, *, trial: str | None = None) -> "Promotion":
+    """Register the best trial's model (or that of `trial`) with MLflow, alias `champion`.
+
+    The best trial has the best objective, on the validation split. MLflow is told of the trial at
+    once, whatever else it has yet to be told. Asking twice is asking once.
+
+    Raises:
+        NotFoundError: There is no such experiment or trial, or it has no weights to promote.
+        CheckpointError: The checkpoint is truncated or altered.
+        MlflowUnavailableError: MLflow cannot be reached or used now.
+    """
+    from orchestrator.mirroring.promotion import promote as register
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        return register(
+            workplace.settings, workplace.results, experiment=experiment, trial_id=trial
+        )
+
+
+def attach_report(experiment: str, folder: str | Path) -> tuple[str, ...]:
+    """Have MLflow show a folder's files with the experiment's best runs; give their trials.
+
+    Those are the best trial of each of the three best variants, by the objective. A process of
+    its own tells MLflow, which may be away for as long as the folder stays.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+    """
+    from orchestrator.mirroring.attachment import attach
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        return attach(
+            workplace.settings,
+            workplace.results,
+            workplace.outbox,
+            experiment=experiment,
+            folder=Path(folder),
+        )
 
 
 def _with_reuse(spec: Spec, reuse: bool) -> Spec:

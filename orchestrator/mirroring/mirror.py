@@ -206,19 +206,29 @@ class Mirror:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Give the process's environment: the settings, and MLflow told to be quick or fail.
+    """Give the process's environment: the settings, and MLflow told to be quick or fail."""
+    return (
+        os.environ
+        | mlflow_habits()
+        | {
+            "TRAINYARD_HOME": str(settings.home),
+            "TRAINYARD_DATABASE_URL": settings.database_url,
+            "MLFLOW_TRACKING_URI": settings.mlflow_uri,
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+    )
 
-    MLflow repeats nothing by itself: it would make a run again whose making got no answer.
+
+def mlflow_habits() -> dict[str, str]:
+    """Give the variables that make MLflow's client quiet, and quick or fail.
+
+    It repeats nothing by itself: it would make a run again whose making got no answer.
     """
-    return os.environ | {
-        "TRAINYARD_HOME": str(settings.home),
-        "TRAINYARD_DATABASE_URL": settings.database_url,
-        "MLFLOW_TRACKING_URI": settings.mlflow_uri,
+    return {
         "MLFLOW_CONFIGURE_LOGGING": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
     }

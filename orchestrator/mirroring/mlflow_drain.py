@@ -11,15 +11,16 @@ import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy import Engine, func, select
 
 from experiments.errors import CheckpointError, StoreError
 from experiments.language.printable import printable
-from orchestrator.mirroring.mlflow_records import ModelRecord, Records, RunRecord
+from orchestrator.mirroring.mlflow_records import FilesRecord, ModelRecord, Records, RunRecord
 from orchestrator.mirroring.private_log import without
-from orchestrator.queueing.outbox import MODEL, TRIAL, Entry, Outbox
+from orchestrator.queueing.outbox import FILES, MODEL, TRIAL, Entry, Outbox
 from orchestrator.store.database import translated
 
 STUCK_SECONDS: Final = 5.0
@@ -65,6 +66,9 @@ class Tracker(Protocol):
 
     def write_model(self, record: ModelRecord) -> None:
         """Send a variant's best model."""
+
+    def write_files(self, record: FilesRecord) -> None:
+        """Send the files of a folder."""
 
 
 class Drain:
@@ -133,11 +137,15 @@ class Drain:
         return num_told
 
     def _due(self) -> Sequence[Entry]:
-        """Give the next entries: runs first, a model only where no run waits.
+        """Give the next entries: runs first, files and then models only where no run waits.
 
         A model takes several times as long as a run, and the first one seconds of imports.
         """
-        return self._outbox.pending(_BATCH, kind=TRIAL) or self._outbox.pending(1, kind=MODEL)
+        return (
+            self._outbox.pending(_BATCH, kind=TRIAL)
+            or self._outbox.pending(1, kind=FILES)
+            or self._outbox.pending(1, kind=MODEL)
+        )
 
     def _tell(self, entry: Entry) -> bool:
         try:
@@ -160,6 +168,8 @@ class Drain:
     def _send(self, entry: Entry) -> None:
         if entry.kind == MODEL:
             self._send_model(entry)
+        elif entry.kind == FILES:
+            self._send_files(entry)
         elif (run := self._records.run(entry.key)) is not None:
             self._opened().write_run(run)
 
@@ -173,6 +183,14 @@ class Drain:
             self._opened().write_model(model)
         except CheckpointError as error:
             _log.warning("model %s: left out: %s", entry.key, error)
+
+    def _send_files(self, entry: Entry) -> None:
+        trial_id, _, folder = entry.key.partition("/")
+        files = self._records.files(trial_id, Path(folder))
+        if files is None:
+            _log.info("files %s: the folder is gone, so none are shown", entry.key)
+            return
+        self._opened().write_files(files)
 
     def _opened(self) -> Tracker:
         if self._mlflow is None:
@@ -207,16 +225,21 @@ class Drain:
         """Keep an entry's error where people can read it, and put the entry off."""
         longest = _LONGEST_DELAY_UNANSWERED_SECONDS if unanswered else _LONGEST_DELAY_SECONDS
         least = IN_DOUBT_SECONDS if isinstance(error, InDoubtError) else 0.0
-        # Of a connection's errors the first says it; what MLflow wraps around it is long.
-        *_, first = _chain(error)
-        shown = first if unanswered else error
-        text = printable(without(self._secrets, f"{type(shown).__name__}: {shown}"), keep="\n")
+        text = reason_of(error, secrets=self._secrets)
         _log.warning("%s %s: not told yet: %s", entry.kind, entry.key, text)
         self._outbox.mark_failed(
             entry,
             " ".join(text.split())[:_MOST_ERROR_CHARACTERS],
             delay_seconds=max(min(2.0 ** min(entry.tries, 20), longest), least),
         )
+
+
+def reason_of(error: Exception, *, secrets: Collection[str]) -> str:
+    """Say why MLflow could not be told something, without secrets."""
+    # Of a connection's errors the first says it; what MLflow wraps around it is long.
+    *_, first = _chain(error)
+    shown = first if _is_unanswered(error) else error
+    return printable(without(secrets, f"{type(shown).__name__}: {shown}"), keep="\n")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

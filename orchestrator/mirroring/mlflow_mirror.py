@@ -1,4 +1,4 @@
-"""Tells MLflow what the store knows: one flat run a trial, one model a variant.
+"""Tells MLflow what the store knows: one flat run a trial, one model a variant, the champion.
 
 The only module that imports mlflow. Telling may end anywhere, even by `kill -9`, and
 begin again: a run is found by its trial before one is made, what was sent is sent again
@@ -32,7 +32,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from orchestrator.mirroring.mlflow_drain import InDoubtError, MlflowBusyError
-from orchestrator.mirroring.mlflow_records import ModelRecord, RunRecord
+from orchestrator.mirroring.mlflow_records import FilesRecord, ModelRecord, RunRecord
 from orchestrator.settings import Settings, sqlite_path
 
 _MOST_AT_ONCE: Final = 1000
@@ -42,6 +42,9 @@ _EXPERIMENT_TAGS: Final = {
     "mlflow.experimentKind": "custom_model_development"
 }
 _CONFUSION_FILE: Final = "confusion_matrix.json"
+_REPORT_FOLDER: Final = "report"
+_PROMOTED_TAG: Final = "trainyard.promoted"
+_MODEL_TAG: Final = "trainyard.model"
 _ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
 _OK: Final = 200
 _LOOK: Final = "/api/2.0/mlflow/experiments/search"
@@ -106,15 +109,73 @@ class Mlflow:
     def write_model(self, record: ModelRecord) -> None:
         """Log a model as an output of its trial's run, loadable without trainyard.
 
-        Once it is there, the model of the trial that was the variant's best before goes.
+        Once it is there, the model of the trial that was the variant's best before goes, unless
+        somebody has promoted it.
 
         Raises:
             CheckpointError: The checkpoint is missing or altered.
             LookupError: The run is not there yet.
         """
+        run = self._run_of(record)
+        logged = self._log_model(record, run)
+        for other in self._models_of_variant(record, run.info.experiment_id):
+            if other.model_id != logged.model_id and _PROMOTED_TAG not in other.tags:
+                self._client.delete_logged_model(other.model_id)
+
+    def write_files(self, record: FilesRecord) -> None:
+        """Show the files of a folder with a trial's run, in place of those of the same names.
+
+        Raises:
+            LookupError: The run is not there yet.
+        """
+        run_id = self._run_of(record).info.run_id
+        self._client.log_artifacts(run_id, str(record.folder), _REPORT_FOLDER)
+
+    def promote(
+        self, record: ModelRecord, *, alias: str, about: str
+    ) -> tuple[int, int | None, bool]:
+        """Register a model under its experiment's name, with an alias; once, however often asked.
+
+        `about` is for the pages of the version. The run must be there.
+
+        Returns:
+            The version; the one that had the alias before, if any; whether the version is new.
+
+        Raises:
+            CheckpointError: The checkpoint is missing or altered.
+            LookupError: The run is not there yet.
+        """
+        client, name, run = self._client, record.experiment, self._run_of(record)
+        logged = self._log_model(record, run)
+        client.set_logged_model_tags(logged.model_id, {_PROMOTED_TAG: "true"})
+        if not client.search_registered_models(f"name = '{name}'"):
+            about_all = f"Promoted models of the experiment {name}; `{alias}` is the last one."
+            client.create_registered_model(name, description=about_all)
+        found = client.search_model_versions(f"name = '{name}'")
+        versions = [each for each in found if each.tags.get(_MODEL_TAG) == logged.model_id]
+        version = versions[0] if versions else None
+        if version is None:
+            version = client.create_model_version(
+                name,
+                logged.artifact_location,  # MLflow would look "models:/" up in another store
+                run.info.run_id,
+                tags={**record.tags, _MODEL_TAG: logged.model_id},
+                description=about,
+                model_id=logged.model_id,
+            )
+        before = client.get_registered_model(name).aliases.get(alias)
+        if before is None or int(before) != int(version.version):
+            client.set_registered_model_alias(name, alias, str(version.version))
+        return int(version.version), None if before is None else int(before), not versions
+
+    def _run_of(self, record: ModelRecord | FilesRecord) -> Run:
         run = self._find(record.experiment, record.trial_id)
         if run is None:
             raise LookupError(f"trial {record.trial_id} has no run yet")
+        return run
+
+    def _log_model(self, record: ModelRecord, run: Run) -> LoggedModel:
+        """Give the run's model, logged whole, as an output of the run."""
         logged = self._logged_model(record, run)
         if logged.status != "READY":
             with tempfile.TemporaryDirectory() as folder:
@@ -126,9 +187,7 @@ class Mlflow:
         if logged.model_id not in {output.model_id for output in outputs}:
             output = LoggedModelOutput(logged.model_id, step=record.epoch)
             self._client.log_outputs(run.info.run_id, [output])
-        for other in self._models_of_variant(record, run.info.experiment_id):
-            if other.model_id != logged.model_id:
-                self._client.delete_logged_model(other.model_id)
+        return logged
 
     def _begin_run(self, record: RunRecord) -> str:
         """Give the id of the trial's run; one from before a person's `retry` goes in the bin.

@@ -89,6 +89,15 @@ class ModelRecord:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class FilesRecord:
+    """A folder whose files are shown with a trial's run."""
+
+    experiment: str
+    trial_id: str
+    folder: Path
+
+
 class Records:
     """Reads runs and models from the store; keeps what is the same for all of an experiment."""
 
@@ -122,11 +131,24 @@ class Records:
             return None
         sign = 1 if experiment.objective.goal == "maximize" else -1
         _, best = max(trials, key=lambda pair: sign * pair[0])  # the first of equals
-        chosen = self._results.selected_checkpoint(best)
+        return self.model_of(best)
+
+    def model_of(self, trial: TrialRow) -> ModelRecord | None:
+        """Give the checkpoint of a trial's selected epoch; None where none was kept."""
+        chosen = self._results.selected_checkpoint(trial)
         if chosen is None:
             return None
-        architecture = self._results.config(best.id).architecture
-        return _model_record(experiment, best, architecture, chosen)
+        experiment = self._results.experiment(trial.experiment_id)
+        architecture = self._results.config(trial.id).architecture
+        return _model_record(experiment, trial, architecture, chosen)
+
+    def files(self, trial_id: str, folder: Path) -> FilesRecord | None:
+        """Give a folder to show with a trial's run; None where it is not there any more."""
+        if not folder.is_dir():
+            return None
+        trial = self._results.trial(trial_id)
+        experiment = self._results.experiment(trial.experiment_id)
+        return FilesRecord(experiment.name, trial_id, folder)
 
     def _names(self, experiment_id: str) -> frozenset[str]:
         if experiment_id not in self._param_names:  # fixed since the submit
@@ -184,13 +206,14 @@ def _summary(experiment: ExperimentRow, trial: TrialRow, end_ms: int) -> Iterato
     """Give the numbers that tables show: of the selected epoch, and of the test split.
 
     Of the former those alone that trials are judged by: a run's table has a column for each.
+    All stand at step 0: of such metrics MLflow draws bars, a run each, and of others lines.
     """
     judged = {experiment.objective.metric, f"val/{TASKS[experiment.task].headline}", "val/loss"}
     for name, value in (trial.metrics or {}).items():
         if name.startswith("test/"):
-            yield Point(name, value, end_ms, trial.selected_epoch or 0)
+            yield Point(name, value, end_ms, 0)
         elif name in judged:
-            yield Point(f"best/{name}", value, end_ms, trial.selected_epoch or 0)
+            yield Point(f"best/{name}", value, end_ms, 0)
 
 
 def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
@@ -215,6 +238,8 @@ def _tags(experiment: ExperimentRow, trial: TrialRow) -> dict[str, Any]:
         tags["mlflow.source.git.dirty"] = str(experiment.git_commit.endswith("-dirty"))
     if trial.reused_from is not None:
         tags["trainyard.reused_from"] = trial.reused_from
+    if trial.selected_epoch is not None:
+        tags["trainyard.selected_epoch"] = trial.selected_epoch
     if trial.strategy is not None:
         tags["trainyard.strategy"] = trial.strategy
     if trial.failure is not None:

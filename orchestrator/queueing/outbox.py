@@ -20,6 +20,9 @@ TRIAL: Final = "trial"
 MODEL: Final = "model"
 """A variant has no open trial left and a succeeded one; the key is `experiment_id/variant`."""
 
+FILES: Final = "files"
+"""A folder of files is to be shown with a trial's run; the key is `trial_id/folder`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -89,6 +92,12 @@ class Outbox:
         )
         with reading(self._engine) as connection:
             return Backlog(*connection.execute(query.select_from(outbox)).one())
+
+    def add(self, kind: str, keys: Sequence[str]) -> None:
+        """Note that there is something (new) to tell of each key."""
+        with writing(self._engine) as connection:
+            now = connection.execute(select(self._now())).scalar_one()
+            enqueue(connection, kind, keys, now=now)
 
     def mark_done(self, entry: Entry) -> bool:
         """Close the entry; False where there is something new to say of the same key."""

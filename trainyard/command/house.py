@@ -1,4 +1,4 @@
-"""The verbs that look after the installation: mlflow, doctor, gc, db."""
+"""The verbs that look after the installation, and MLflow: promote, mlflow, doctor, gc, db."""
 
 import os
 import sys
@@ -8,7 +8,48 @@ import click
 
 from experiments.errors import TrainyardError
 from experiments.language.printable import printable
-from trainyard.command.output import count, json_option, print_json, say
+from trainyard.command.output import count, experiment_argument, json_option, print_json, say
+
+
+@click.command(help="Register the best model with MLflow, as champion.")
+@experiment_argument
+@click.option("--trial", metavar="ID", help="This trial's model, not the best one's.")
+@json_option
+def promote(experiment: str, trial: str | None, as_json: bool) -> None:
+    """Register a model in MLflow's registry under the experiment's name, alias `champion`.
+
+    It is the one of the best trial by the objective, on the validation split.
+    """
+    from trainyard.api import promote as act
+
+    say("telling MLflow, which takes some seconds")
+    done = act(experiment, trial=trial)
+    if as_json:
+        print_json(
+            {
+                "name": done.name,
+                "version": done.version,
+                "alias": "champion",
+                "uri": done.uri,
+                "store": done.store,
+                "trial": done.trial_id,
+                "variant": done.variant,
+                "seed": done.seed,
+                "metric": done.metric,
+                "value": done.value,
+                "replaced": done.replaced,
+                "new": done.new,
+            }
+        )
+        return
+    known = "" if done.new else ", which was registered before"
+    click.echo(printable(f"{done.name} version {done.version} is the champion{known}"))
+    score = "" if done.value is None else f"; {done.metric} {done.value:.4g} on validation"
+    click.echo(printable(f"  trial   {done.trial_id}: {done.variant}, seed {done.seed}{score}"))
+    if done.replaced is not None:
+        click.echo(f"  before  version {done.replaced}")
+    click.echo(printable(f"  where   {done.uri} in {done.store}"))
+    say(f'Next: mlflow.pytorch.load_model("{done.uri}"), or look at it: trainyard mlflow')
 
 
 @click.command(help="Open the MLflow UI on the right store.")

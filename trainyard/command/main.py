@@ -49,6 +49,7 @@ VERBS: Final = {
     "activations": ("catalogue", "List the activations."),
     "optimizers": ("catalogue", "List optimizers, schedules and augmentations."),
     # House.
+    "promote": ("house", "Register the best model with MLflow, as champion."),
     "mlflow": ("house", "Open the MLflow UI on the right store."),
     "doctor": ("house", "Say what is wrong here and how to mend it."),
     "gc": ("house", "Remove files of no more use."),

@@ -33,6 +33,9 @@ class Records:
     def model(self, experiment_id: str, variant: str) -> Any:
         return f"{experiment_id} {variant}"
 
+    def files(self, trial_id: str, folder: Path) -> Any:
+        return None if folder.name == "gone" else f"{trial_id} {folder}"
+
 
 class Tracker:
     """Counts what it is asked; `down` fails everything, `refused` what is named there."""
@@ -56,6 +59,9 @@ class Tracker:
         self.told.append(record)
 
     def write_model(self, record: Any) -> None:
+        self.write_run(record)
+
+    def write_files(self, record: Any) -> None:
         self.write_run(record)
 
 
@@ -131,6 +137,15 @@ def test_models_are_told_when_no_run_waits(place: Place, monkeypatch: pytest.Mon
     assert place.drain.turn() == 24
     runs = [f"t{number:02d}" for number in range(20)]
     assert place.tracker.told == [*runs, "e a", "meanwhile", "e b", "meanwhile"]
+
+
+def test_files_are_told_after_the_runs_and_before_the_models(place: Place) -> None:
+    place.add("e/a", kind=entries.MODEL)
+    place.add("t1//home/reports/grid", "t2//home/reports/gone", kind=entries.FILES)
+    place.add("t1")
+
+    assert place.drain.turn() == 4  # a folder that is gone is no more to be told
+    assert place.tracker.told == ["t1", "t1 /home/reports/grid", "e a"]
 
 
 def test_trial_tried_anew_is_told_when_it_has_ended(place: Place) -> None:

@@ -100,10 +100,12 @@ def test_numbers_that_are_none_are_left_out() -> None:
     assert [point.key for point in run.points] == ["lr", "best/val/accuracy", "test/accuracy"]
 
 
-def test_selected_epoch_is_summed_up_at_the_trials_end() -> None:
-    assert a_run().points == (
-        Point("best/val/accuracy", 0.9, 3250, 4),
-        Point("test/accuracy", 0.8, 3250, 4),
+def test_selected_epoch_is_summed_up_at_the_trials_end_as_bars() -> None:
+    run = a_run()
+    assert run.tags["trainyard.selected_epoch"] == "4"
+    assert run.points == (
+        Point("best/val/accuracy", 0.9, 3250, 0),  # MLflow draws bars of what has step 0 alone
+        Point("test/accuracy", 0.8, 3250, 0),
     )
 
 
