@@ -49,7 +49,7 @@ BENCH ?= cold_start digits_grid lenet_mnist resnet_cifar fused_equals_plain noop
 
 help:
 	@echo 'make setup          install trainyard and what it needs into $(VENV)'
-	@echo 'make demo           train the quickstart experiment and rank its variants'
+	@echo 'make demo           train the quickstart experiment, rank its variants, write its report'
 	@echo 'make test           run the tests   (PYTEST_ARGS="-k queue" for some of them)'
 	@echo 'make fuzz           plan 20,000 mutated specs  (MUTANTS=1000 SEED=7 for others)'
 	@echo 'make chaos          kill everything at random  (TRIALS=40 DATABASE=sqlite SEED=7 for less)'
@@ -70,6 +70,8 @@ demo: $(RUNTIME)
 	echo "Training $(DEMO_SPEC); its results will lie in $$TRAINYARD_HOME"; \
 	$(BIN)/trainyard run $(DEMO_SPEC) && \
 	$(BIN)/trainyard leaderboard quickstart && \
+	echo && \
+	$(BIN)/trainyard report quickstart && \
 	echo && \
 	echo 'Look further:' && \
 	echo "  export TRAINYARD_HOME='$$TRAINYARD_HOME'" && \

@@ -236,7 +236,11 @@ def _device(machine: str) -> str:
 
 
 def _texts(values: Sequence[str | None]) -> Any:
-    return _array(values, _TEXT)
+    try:
+        return _array(values, _TEXT)
+    except UnicodeEncodeError:  # half a character, as a failing program's message may have
+        whole = (text and text.encode(errors="backslashreplace").decode() for text in values)
+        return _array(list(whole), _TEXT)
 
 
 def _repeated(text: str, times: int) -> Any:

@@ -1,6 +1,6 @@
 """Reports: what the store has, worked out, and written as files that are whole or not there."""
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ def write(experiments: Sequence[str], *, out: Path | None) -> Report:
         found = workplace.experiments(*experiments)
         evidence = gather(workplace.results, found, portray=_portrait)
         folder = out if out is not None else workplace.settings.reports / folder_name(found)
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     with whole_folder(folder) as partial:
         written = write_report(evidence, partial, version=VERSION, now=now)
     return Report(folder, written.files, written.sentences)

@@ -165,7 +165,7 @@ def _with_own_names(document: Document) -> Document:
     used: dict[str, int] = {}
 
     def named(blocks: Sequence[Block]) -> tuple[Block, ...]:
-        made = []
+        made: list[Block] = []
         for block in blocks:
             if isinstance(block, Chart | Gallery):
                 used[block.name] = used.get(block.name, 0) + 1

@@ -1,6 +1,7 @@
-"""A report as data: what it says, in which order; how it is written is for `page.py`, `markdown.py`.
+"""A report as data: what it says, and in which order.
 
-All texts are plain: names in them may hold markup, which whoever writes them escapes.
+How it is written is for `page.py` and `markdown.py`. All texts are plain: names in them may hold
+markup, which whoever writes them escapes.
 """
 
 from dataclasses import dataclass

@@ -132,7 +132,7 @@ def outcomes_of(results: Results, experiment: ExperimentRow) -> list[Outcome]:
 
 
 def joined(parts: Mapping[str, Sequence[Outcome]]) -> list[Outcome]:
-    """Give the trials of several experiments, by label, as those of one that varies `experiment`."""
+    """Give the trials of experiments, by label, as those of one that varies `experiment`."""
     return [
         replace(
             outcome,

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from dashboards.figures.chart import Cell, Figure, Table
 from dashboards.figures.comparison_figures import (
@@ -20,8 +21,14 @@ from dashboards.report.document import Block, Bullets, Grid, Notice, Paragraph, 
 from dashboards.report.evidence import Findings, Study, varied
 from experiments.comparison.comparison import Comparison, level_label
 from experiments.comparison.matched_cells import VARIANT
+from experiments.records import Objective
 
 _COSTS = ("multiply_adds", "images_per_second", "batch_size")
+
+
+def _goal(objective: Objective) -> Literal["maximize", "minimize"]:
+    """Give which way is better, as figures take it."""
+    return "maximize" if objective.goal == "maximize" else "minimize"
 
 
 def evidence_parts(findings: Findings) -> Iterator[Part]:
@@ -77,10 +84,10 @@ def _leaderboard(findings: Findings) -> Iterator[Block]:
             (
                 standing.variant,
                 place if summary else None,
-                summary and summary.mean,
-                summary and summary.std,
-                summary and summary.low,
-                summary and summary.high,
+                summary.mean if summary else None,
+                summary.std if summary else None,
+                summary.low if summary else None,
+                summary.high if summary else None,
                 summary.n if summary else 0,
                 standing.others.get(test),
             )
@@ -139,7 +146,7 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
 
 def _effects(findings: Findings) -> Iterator[Block]:
     objective, effects = findings.objective, findings.answer.effects
-    metric, goal = objective.metric, objective.goal
+    metric, goal = objective.metric, _goal(objective)
     factors = list(varied(findings.outcomes))
     if effects is not None:
         yield Paragraph(effects.words)
@@ -172,7 +179,7 @@ def _leading(findings: Findings) -> list[str]:
 
 
 def _costs(findings: Findings) -> Iterator[Block]:
-    metric, goal = findings.objective.metric, findings.objective.goal
+    metric, goal = findings.objective.metric, _goal(findings.objective)
     trials = with_speed(findings.trials, findings.curves)
     for cost in _COSTS:
         if cost == "batch_size" and (cost not in trials or trials[cost].nunique(dropna=True) < 2):
@@ -192,11 +199,11 @@ def _curves(findings: Findings) -> Iterator[Block]:
                 findings.curves,
                 metric=metric,
                 objective=objective.metric,
-                goal=objective.goal,
+                goal=_goal(objective),
             )
         )
     yield from _there(
         batch_loss_chart(
-            findings.trials, findings.curves, objective=objective.metric, goal=objective.goal
+            findings.trials, findings.curves, objective=objective.metric, goal=_goal(objective)
         )
     )

@@ -9,13 +9,19 @@ from dashboards.report.manifest import git_state, installed_versions
 from experiments.records import TrialConfig
 
 _STATISTICS = (
-    "A variant is summarised by its mean over seeds, the sample standard deviation (n - 1) and "
-    "Student's 95 % t-interval of the mean.",
-    "Levels of a hyperparameter are compared on matched settings: pairs of trials that agree in all "
-    "other hyperparameters and in the seed. p-values are corrected by Holm's method over all pairs "
-    "of a hyperparameter.",
-    "The winner is picked by the validation split. The test split is measured once, on each trial's "
-    "selected epoch, and picks nothing.",
+    (
+        "A variant is summarised by its mean over seeds, the sample standard deviation (n - 1) "
+        "and Student's 95 % t-interval of the mean."
+    ),
+    (
+        "Levels of a hyperparameter are compared on matched settings: pairs of trials that agree "
+        "in all other hyperparameters and in the seed. p-values are corrected by Holm's method "
+        "over all pairs of a hyperparameter."
+    ),
+    (
+        "The winner is picked by the validation split. The test split is measured once, on each "
+        "trial's selected epoch, and picks nothing."
+    ),
 )
 
 

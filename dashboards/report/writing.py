@@ -1,6 +1,6 @@
 """A report's files: a page, Markdown with pictures, tables for other programs, and a manifest."""
 
-import datetime
+import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,9 +27,7 @@ class Written:
     sentences: tuple[str, ...]
 
 
-def write_report(
-    evidence: Evidence, folder: Path, *, version: str, now: datetime.datetime
-) -> Written:
+def write_report(evidence: Evidence, folder: Path, *, version: str, now: dt.datetime) -> Written:
     """Write all of a report's files into a folder.
 
     Raises:

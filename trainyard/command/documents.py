@@ -1,12 +1,14 @@
 """The JSON documents that programs rely on: one function for each shape (docs/command-line.md)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from experiments.states import TrialState
 
 if TYPE_CHECKING:
     from experiments.architectures.architecture import LayerSummary
+    from experiments.comparison.comparison import Comparison
     from experiments.comparison.leaderboard import Standing
     from experiments.planning.estimates import Estimate
     from experiments.planning.plan import Plan
@@ -212,9 +214,16 @@ def point_fields(point: "CurvePoint") -> dict[str, Any]:
     }
 
 
-def standing_fields(standing: "Standing") -> dict[str, Any]:
-    """Give one of `variants[]` of the leaderboard; numbers are null without a result."""
-    summary = standing.objective
+def standing_fields(standing: "Standing", *, metric: str) -> dict[str, Any]:
+    """Give one of `variants[]` of the leaderboard; numbers are null without a result.
+
+    `bca_low`, `bca_high` and `interquartile_mean` are null where there are too few seeds.
+    """
+    from experiments.comparison.bootstrap import robust
+    from experiments.comparison.statistics import metric_bounds
+
+    summary, values = standing.objective, standing.values
+    described = robust(values, bounds=metric_bounds(metric)) if values else None
     return {
         "variant": standing.variant,
         "params": dict(standing.params),
@@ -223,6 +232,21 @@ def standing_fields(standing: "Standing") -> dict[str, Any]:
         "n": summary.n if summary else 0,
         "low": summary and summary.low,
         "high": summary and summary.high,
+        "bca_low": described and described.low,
+        "bca_high": described and described.high,
+        "interquartile_mean": described and described.interquartile_mean,
         "trials": standing.num_trials,
         "metrics": dict(standing.others),
+    }
+
+
+def comparison_fields(comparison: "Comparison") -> dict[str, Any]:
+    """Give what `compare` prints: `levels[]`, the best mean first, and `pairs[]` of them."""
+    return {
+        "by": comparison.by,
+        "metric": comparison.metric,
+        "goal": comparison.goal,
+        "levels": [asdict(level) for level in comparison.levels],
+        "pairs": [asdict(pair) for pair in comparison.pairs],
+        "caveats": list(comparison.caveats),
     }

@@ -1,4 +1,4 @@
-"""The verbs that show what is recorded: status, watch, trials, curves, show, leaderboard."""
+"""The verbs that show what is recorded: status, watch, trials, curves, show."""
 
 import csv
 import sys
@@ -14,7 +14,6 @@ from trainyard.command.documents import (
     attempt_fields,
     incident_fields,
     point_fields,
-    standing_fields,
     status_fields,
     trial_fields,
 )
@@ -183,33 +182,6 @@ def show(trial: str, as_json: bool) -> None:
         now=time.time(),
         width=screen.width,
     ):
-        screen.print(part)
-
-
-@click.command(help="Rank variants over their seeds.")
-@experiment_argument
-@json_option
-def leaderboard(experiment: str, as_json: bool) -> None:
-    """Rank an experiment's variants by its objective."""
-    from trainyard.api import leaderboard as rank
-    from trainyard.workplace import Workplace
-
-    found = Workplace().results.resolve_experiment(experiment)
-    standings = rank(found.id)
-    if as_json:
-        print_json(
-            {
-                "experiment": found.name,
-                "metric": found.objective.metric,
-                "variants": [standing_fields(standing) for standing in standings],
-            }
-        )
-        return
-    from dashboards.store_views import leaderboard_view
-    from dashboards.tables import console
-
-    screen = console()
-    for part in leaderboard_view(found.name, found.objective, standings, width=screen.width):
         screen.print(part)
 
 

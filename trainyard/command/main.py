@@ -40,7 +40,11 @@ VERBS: Final = {
     "trials": ("look", "List an experiment's trials."),
     "curves": ("look", "Print an experiment's curves."),
     "show": ("look", "Show one trial: configuration, attempts, curve."),
-    "leaderboard": ("look", "Rank variants over their seeds."),
+    # Compare.
+    "leaderboard": ("compare", "Rank variants over their seeds."),
+    "compare": ("compare", "Compare the levels of one hyperparameter."),
+    "report": ("compare", "Write the answer and its evidence as a page."),
+    "export": ("compare", "Write trials and curves as files."),
     # Catalogue.
     "tasks": ("catalogue", "List the tasks, and what they are measured by."),
     "models": ("catalogue", "List the named architectures."),
@@ -63,6 +67,7 @@ _HEADINGS: Final = {
     "work": "Work",
     "steer": "Steer",
     "look": "Look",
+    "compare": "Compare",
     "catalogue": "Catalogue",
     "house": "House",
 }

@@ -113,7 +113,9 @@ def test_leaderboard_has_its_fields_also_without_a_result() -> None:
         Outcome("a", {"lr": 0.1}, 1, {"val/accuracy": 0.7}),
         Outcome("b", {"lr": 0.2}, 0, {}),
     ]
-    first, second = map(standing_fields, rank(outcomes, Objective()))
+    first, second = (
+        standing_fields(each, metric="val/accuracy") for each in rank(outcomes, Objective())
+    )
     assert (first["variant"], first["n"], first["params"]) == ("a", 2, {"lr": 0.1})
     assert first["low"] < first["mean"] < first["high"]
     assert second["mean"] is second["std"] is second["low"] is second["high"] is None
