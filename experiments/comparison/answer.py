@@ -102,7 +102,11 @@ def _no_answer(outcomes: Sequence[Outcome], objective: Objective) -> Answer:
 def _rivals(
     outcomes: Sequence[Outcome], selection: Selection, objective: Objective
 ) -> tuple[Pair | None, Pair | None]:
-    """Compare the winner with the next variant, and with the best one of another architecture."""
+    """Compare the winner with the next variant, and with the best one of another architecture.
+
+    Of an architecture with many variants the best is lucky: that comparison pays for the pick. The
+    next variant was picked as well, and is as lucky as the winner almost.
+    """
     others = [
         standing
         for standing in rank(outcomes, objective)
@@ -111,14 +115,15 @@ def _rivals(
     model = selection.params.get("model")
     elsewhere = [standing for standing in others if standing.params.get("model") != model]
 
-    def against(variant: str) -> Pair:
+    def against(variant: str, picked_from: int = 1) -> Pair:
         two = [o for o in outcomes if o.variant in {selection.variant, variant}]
-        return compare(two, by=VARIANT, objective=objective).pairs[0]
+        found = compare(two, by=VARIANT, objective=objective, picked_from=picked_from)
+        return found.pairs[0]
 
     following = against(others[0].variant) if others else None
     if not elsewhere or elsewhere[0] is others[0]:
         return following, None
-    return following, against(elsewhere[0].variant)
+    return following, against(elsewhere[0].variant, len(others) - len(elsewhere) + 1)
 
 
 def _what_won(
@@ -153,7 +158,7 @@ def _how_sure(
     said = _how_sure_of_next(selection, following, objective)
     if other is None or other.low is None or other.high is None or other.raw_p_value is None:
         return f"{said}."
-    lead = f"{_interval(other, objective)}, {p_text(other.raw_p_value)}, n = {other.num_seeds}"
+    lead = f"{_interval(other, objective)}, {p_text(other.p_value or 0.0)}, n = {other.num_seeds}"
     verdict = {
         Verdict.BETTER: "the lead over the other architecture is well supported",
         Verdict.WORSE: "the other architecture is better on the seeds that both have",

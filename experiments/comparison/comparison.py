@@ -114,12 +114,19 @@ class Comparison:
 
 
 def compare(
-    outcomes: Sequence[Outcome], *, by: str, objective: Objective, margin: float | None = None
+    outcomes: Sequence[Outcome],
+    *,
+    by: str,
+    objective: Objective,
+    margin: float | None = None,
+    picked_from: int = 1,
 ) -> Comparison:
     """Compare the levels of a hyperparameter on matched cells, or variants (`by="variant"`).
 
     Pairs go from the better mean to the worse. `margin` is the difference that is too small to
-    matter (`verdicts.default_margin`).
+    matter (`verdicts.default_margin`). `picked_from` says that a level is the best of so many that
+    are not all among these outcomes: p-values are multiplied by it (Bonferroni), or the pick would
+    pass for evidence.
 
     Raises:
         ValueError: No trial has that hyperparameter, or the margin is negative.
@@ -152,7 +159,7 @@ def compare(
         metric=objective.metric,
         goal=objective.goal,
         levels=tuple(levels),
-        pairs=tuple(_judged(found, objective, margin)),
+        pairs=tuple(_judged(found, objective, margin, picked_from)),
         caveats=tuple(_caveats(levels, by, len(outcomes) - len(concerned))),
     )
 
@@ -188,22 +195,24 @@ def _possible(difference: Difference, metric: str) -> Difference:
     return replace(difference, low=clip(difference.low, bounds), high=clip(difference.high, bounds))
 
 
-def _judged(found: Sequence[_Found], objective: Objective, margin: float) -> list[Pair]:
+def _judged(
+    found: Sequence[_Found], objective: Objective, margin: float, picked_from: int
+) -> list[Pair]:
     """Adjust all p-values together, and give each pair its verdict."""
-    adjusted = _adjusted([each.difference.p_value if each.difference else None for each in found])
-    flipped = _adjusted(
-        [each.difference.sign_flip_p_value if each.difference else None for each in found]
+    adjusted, flipped = (
+        _adjusted([getattr(each.difference, name, None) for each in found], picked_from)
+        for name in ("p_value", "sign_flip_p_value")
     )
     tested = sum(p is not None for p in adjusted)
     return [
-        _pair(each, objective, margin, p_value, flip, max(1, tested))
+        _pair(each, objective, margin, p_value, flip, max(1, tested) * picked_from)
         for each, p_value, flip in zip(found, adjusted, flipped, strict=True)
     ]
 
 
-def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+def _adjusted(p_values: Sequence[float | None], picked_from: int) -> list[float | None]:
     adjusted = iter(holm([p for p in p_values if p is not None]))
-    return [None if p is None else next(adjusted) for p in p_values]
+    return [None if p is None else min(1.0, picked_from * next(adjusted)) for p in p_values]
 
 
 def _pair(

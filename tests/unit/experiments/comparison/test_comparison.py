@@ -180,3 +180,14 @@ def test_levels_without_a_difference_are_seldom_called_better(grid: Grid) -> Non
 
 def test_a_difference_that_is_there_is_found() -> None:
     assert simulate(Grid(levels=2, cells=4, effect=2.0), num_grids=50).power >= 0.9
+
+
+def test_a_level_that_was_picked_from_many_pays_for_that() -> None:
+    alone = compare(two_levels(0.01), by="activation", objective=ACCURACY).pairs[0]
+    picked = compare(two_levels(0.01), by="activation", objective=ACCURACY, picked_from=200).pairs[
+        0
+    ]
+    assert alone.p_value is not None
+    assert picked.p_value == pytest.approx(min(1.0, 200 * alone.p_value))
+    assert picked.raw_p_value == alone.raw_p_value
+    assert (alone.verdict, picked.verdict) == (Verdict.BETTER, Verdict.NOT_ENOUGH_SEEDS)
