@@ -117,7 +117,7 @@ def outcomes(grid: Grid, generator: np.random.Generator) -> Iterator[Outcome]:
 
 def _noise(grid: Grid, generator: np.random.Generator, shape: tuple[int, ...]) -> "np.ndarray":
     if grid.tails == "heavy":
-        return generator.standard_t(3, shape) / np.sqrt(3)
+        return np.asarray(generator.standard_t(3, shape) / np.sqrt(3))
     if grid.tails == "skewed":
         return generator.exponential(1.0, shape) - 1.0
     if grid.tails == "counts":

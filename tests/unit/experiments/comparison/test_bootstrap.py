@@ -64,10 +64,12 @@ def test_the_interquartile_mean_is_scipys_trimmed_mean(values: list[float]) -> N
 def test_few_values_have_no_bootstrap_and_fewer_no_middle() -> None:
     assert robust([0.1, 0.2, 0.3]).interquartile_mean is None
     five = robust([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert (five.interquartile_mean, five.low) == (pytest.approx(0.3), None)
+    assert five.interquartile_mean == pytest.approx(0.3)
+    assert five.low is None
 
 
 def test_bounds_cut_the_interval_off() -> None:
     values = [0.2, 1.0, 1.0, 1.0, 1.0, 1.0]
     found = robust(values, bounds=(0.5, 0.9))
-    assert (found.low, found.high) == (pytest.approx(max(0.5, bca_interval(values)[0])), 0.9)
+    assert found.low == max(0.5, bca_interval(values)[0])
+    assert found.high == 0.9
