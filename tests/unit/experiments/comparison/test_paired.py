@@ -133,7 +133,7 @@ def test_equal_differences_are_certain_and_none_are_nothing() -> None:
 
 
 def test_flipping_signs_agrees_with_fisher_on_darwins_maize() -> None:
-    # Fisher counts 835 of 32,768 patterns with a sum of 314 or more, and 28 with just that: both
+    # Fisher counts 835 of 32,768 patterns with a sum above 314, and 28 with just that: both
     # tails are 1,726. There are 15 differences, so ours is drawn; scipy takes all of them.
     theirs = stats.permutation_test(
         (MAIZE,), np.sum, permutation_type="samples", n_resamples=np.inf
