@@ -33,15 +33,15 @@ def leaderboard_chart(standings: Sequence[Standing], objective: Objective) -> Ch
     heights = tuple(float(-i) for i in range(len(shown)))
     summaries = [summary for _, summary in shown]
     words = metric_words(objective.metric)
-    bounds = [(s.low, s.high) if s.low is not None else (math.nan,) * 2 for s in summaries]
+    bounds = [(_or_nan(s.low), _or_nan(s.high)) for s in summaries]
     points = Points(
         x=tuple(s.mean for s in summaries),
         y=heights,
         texts=tuple(
             f"{name}\n{s.mean:.4g}{_interval_words(s.low, s.high)}\nn = {s.n}" for name, s in shown
         ),
-        low=tuple(float(low) for low, _ in bounds),
-        high=tuple(float(high) for _, high in bounds),
+        low=tuple(low for low, _ in bounds),
+        high=tuple(high for _, high in bounds),
         along="x",
     )
     first = summaries[0]
@@ -243,6 +243,10 @@ def _parts(trials: "pd.DataFrame", factor: str) -> list[tuple[str, "pd.DataFrame
 
 def _at(means: list[Mean]) -> list[tuple[int, Mean]]:
     return list(enumerate(means))
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _known(value: float | None) -> float | None:

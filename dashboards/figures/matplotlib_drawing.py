@@ -26,7 +26,7 @@ _WIDTH: Final = 9.0
 _DPI: Final = 120
 _ROOM_FOR_TICKS: Final = 60
 _PIXELS_PER_INCH: Final = 80.0
-_SETTINGS: Final = {
+_SETTINGS: Final[Any] = {
     "text.parse_math": False,  # names are text: no `$` is a formula's
     "font.size": 10,
     "axes.edgecolor": LIGHT.muted,
@@ -215,6 +215,8 @@ def _finish(axes: "Axes", drawn: Any, axis: Axis, chart: Chart) -> None:
 
 
 def _add_legend(axes: "Axes", chart: Chart) -> None:
+    from matplotlib.collections import PathCollection
+
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
@@ -222,7 +224,7 @@ def _add_legend(axes: "Axes", chart: Chart) -> None:
                          fontsize=8.5, frameon=False, title=chart.legend_title, handlelength=3.2,
                          alignment="left")  # fmt: skip
     for handle in legend.legend_handles:
-        if hasattr(handle, "set_sizes"):
+        if isinstance(handle, PathCollection):
             handle.set_sizes([45.0])  # bubbles differ in size: the key shows symbols only
 
 

@@ -144,7 +144,7 @@ def _table(
 ) -> Table:
     rows = tuple(
         (name, *(row[factor] for factor in factors), rounded(row["metric"]), int(counts[name]))
-        for name, row in lines.iterrows()
+        for name, row in zip(lines.index, lines.to_dict("records"), strict=True)
     )
     return Table(("variant", *factors, words, "trials (n)"), rows)
 

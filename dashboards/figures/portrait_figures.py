@@ -235,7 +235,7 @@ def _mask_tile(record: Segmentation) -> Tile:
 
 
 def _coloured(mask: Image) -> NDArray[np.uint8]:
-    return _MASK_COLOURS[mask.astype(int) % len(_MASK_COLOURS)]
+    return np.take(_MASK_COLOURS, mask.astype(int) % len(_MASK_COLOURS), axis=0)
 
 
 def _pair_tile(record: Reconstruction) -> Tile:

@@ -46,7 +46,7 @@ JUDGED: dict[str, Any] = {"objective": "val/accuracy", "goal": "maximize"}
 
 
 def _trials(*, models: tuple[str, ...] = NAMES, seeds: int = 2) -> pd.DataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for m, model in enumerate(models):
         for lr in (0.01, 0.1):
             for seed in range(seeds):
@@ -87,8 +87,8 @@ def _charts(names: tuple[str, ...] = NAMES) -> list[Chart]:
     trials = _trials(models=names)
     curves = _curves(trials)
     outcomes = [
-        Outcome(row.variant, {}, {"val/accuracy": row.value})
-        for row in trials.rename(columns={"val/accuracy": "value"}).itertuples()
+        Outcome(row["variant"], {}, {"val/accuracy": row["val/accuracy"]})
+        for row in trials.to_dict("records")
     ]
     asked: dict[str, Any] = {"metric": "val/accuracy", "goal": "maximize"}
     made = [
@@ -359,7 +359,11 @@ def test_dark_theme_changes_colours_and_no_text() -> None:
 
 
 def test_page_parts_ask_for_nothing_from_outside() -> None:
-    whole = page_script() + page_style() + "".join(map(figure_html, [*CHARTS, *GALLERIES]))
+    whole = (
+        page_script()
+        + page_style()
+        + "".join(figure_html(figure) for figure in [*CHARTS, *GALLERIES])
+    )
 
     assert "http:" not in whole
     assert "https:" not in whole
