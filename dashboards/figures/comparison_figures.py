@@ -54,7 +54,9 @@ def leaderboard_chart(standings: Sequence[Standing], objective: Objective) -> Ch
             f"{first.mean:.4g}{_interval_words(first.low, first.high)}, n = {first.n}; "
             f"the last one shown has {summaries[-1].mean:.4g}."
         ),
-        x=Axis(axis_title(objective.metric)),
+        x=Axis(
+            axis_title(objective.metric), bounds=_around((*points.x, *points.low, *points.high))
+        ),
         y=Axis(
             "",
             ticks=tuple(
@@ -243,6 +245,13 @@ def _parts(trials: "pd.DataFrame", factor: str) -> list[tuple[str, "pd.DataFrame
 
 def _at(means: list[Mean]) -> list[tuple[int, Mean]]:
     return list(enumerate(means))
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """Give ends that leave a margin around values; NaN counts for nothing."""
+    known = [value for value in values if not math.isnan(value)]
+    margin = 0.06 * (max(known) - min(known)) or 0.05 * abs(known[0]) or 1.0
+    return min(known) - margin, max(known) + margin
 
 
 def _or_nan(value: float | None) -> float:

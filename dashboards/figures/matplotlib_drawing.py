@@ -25,6 +25,7 @@ _SYMBOLS: Final = ("o", "s", "D", "^", "X", "v")
 _WIDTH: Final = 9.0
 _DPI: Final = 120
 _ROOM_FOR_TICKS: Final = 60
+_MARGIN: Final = 0.06  # room for the largest bubble
 _PIXELS_PER_INCH: Final = 80.0
 _SETTINGS: Final[Any] = {
     "text.parse_math": False,  # names are text: no `$` is a formula's
@@ -52,6 +53,8 @@ def chart_picture(chart: Chart, *, file_format: Format = "png") -> bytes:
         axes.set_title(shortened(chart.title, most=90), loc="left", fontsize=12, pad=10)
         for mark in chart.marks:
             _draw(axes, mark, chart)
+        if not any(isinstance(mark, Cells) for mark in chart.marks):
+            axes.margins(_MARGIN)
         _finish(axes, axes.xaxis, chart.x, chart)
         _finish(axes, axes.yaxis, chart.y, chart)
         _add_legend(axes, chart)
@@ -150,7 +153,6 @@ def _draw_bars(axes: "Axes", bars: Bars) -> None:
         axes.annotate(
             text, (length, y), (4, 0), textcoords="offset points", va="center", fontsize=9
         )
-    axes.margins(x=0.12)
 
 
 def _draw_cells(axes: "Axes", cells: Cells) -> None:
@@ -258,6 +260,6 @@ def _draw_tiles(sheet: "Sheet", tiles: list[Any], *, top: float, bottom: float) 
             axes.imshow(image[:, :, 0] if grey else image, cmap="gray", vmin=0, vmax=255,
                         interpolation="nearest")  # fmt: skip
             if i == 0 and tile.caption:
-                axes.text(0, -0.06, shortened(tile.caption, most=24 * len(tile.images)), va="top",
+                axes.text(0, -0.06, shortened(tile.caption, most=20 * len(tile.images)), va="top",
                           transform=axes.transAxes, fontsize=6.5)  # fmt: skip
             column += 1
