@@ -150,7 +150,7 @@ _SCRIPT: Final = """
 (() => {
   const dark = DARK_COLOURS;
   const scheme = window.matchMedia('(prefers-color-scheme: dark)');
-  const narrow = 600, legendRow = 20, nameRow = 6, paperWidth = 680;
+  const narrow = 600, legendRow = 20, nameRow = 12, paperWidth = 680;
   const recolour = (part, key) => {
     if (Array.isArray(part)) return part.map(each => recolour(each, key));
     if (part && typeof part === 'object')
@@ -158,7 +158,8 @@ _SCRIPT: Final = """
         name.endsWith('color') || name.endsWith('colorscale'))]));
     return key && typeof part === 'string' && dark[part] ? dark[part] : part;
   };
-  const draw = (place, onPaper) => {
+  let onPaper = false;
+  const draw = place => {
     const frame = place.parentNode;
     const stored = JSON.parse(frame.parentNode.querySelector('.figure-data').textContent);
     const drawing = scheme.matches && !onPaper ? recolour(stored, false) : stored;
@@ -169,24 +170,28 @@ _SCRIPT: Final = """
     if (onPaper) { layout.autosize = false; layout.width = paperWidth; }
     else if (frame.clientWidth < narrow) {
       layout.height += legendRow * meta.legend + nameRow * meta.rows;
-      if (!layout.xaxis.tickvals) layout.xaxis.nticks = 4;
-      if (meta.rows) { layout.yaxis.ticklabelposition = 'inside top'; layout.yaxis.ticks = ''; }
+      if (!layout.xaxis.tickvals) layout.xaxis.nticks = 6;
+      if (meta.rows) {
+        layout.yaxis.showticklabels = false;
+        layout.annotations = layout.yaxis.tickvals.map((at, i) => ({xref: 'paper', x: 0, y: at,
+          xanchor: 'left', yanchor: 'bottom', showarrow: false, font: layout.yaxis.tickfont,
+          text: layout.yaxis.ticktext[i]}));
+      }
       for (const trace of drawing.data) if (trace.type === 'heatmap') trace.showscale = false;
     }
     place.style.minHeight = layout.height + 'px';
     return Plotly.react(place, drawing.data, layout, {displayModeBar: false, responsive: !onPaper});
   };
-  const drawAll = onPaper => document.querySelectorAll('.figure-plot').forEach(
-    place => draw(place, onPaper));
+  const drawAll = () => document.querySelectorAll('.figure-plot').forEach(draw);
   let wasNarrow = window.innerWidth < narrow;
-  scheme.addEventListener('change', () => drawAll(false));
+  scheme.addEventListener('change', drawAll);
   window.addEventListener('resize', () => {
     const isNarrow = window.innerWidth < narrow;
-    if (isNarrow !== wasNarrow) { wasNarrow = isNarrow; drawAll(false); }
+    if (isNarrow !== wasNarrow) { wasNarrow = isNarrow; drawAll(); }
   });
-  window.addEventListener('beforeprint', () => drawAll(true));
-  window.addEventListener('afterprint', () => drawAll(false));
-  drawAll(false);
+  window.addEventListener('beforeprint', () => { onPaper = true; drawAll(); });
+  window.addEventListener('afterprint', () => { onPaper = false; drawAll(); });
+  drawAll();
 })();
 """
 
