@@ -175,7 +175,8 @@ def run_record(
         "parameters": architecture.parameters,
         "multiply_adds": architecture.multiply_adds,
     }
-    points = [*map(_point, curves), *_summary(experiment, trial, end_ms)]
+    # In this order MLflow keeps them, and the first metric is what its comparison begins with.
+    points = [*_summary(experiment, trial, end_ms), *map(_point, curves)]
     return RunRecord(
         experiment=experiment.name,
         trial_id=trial.id,
@@ -208,8 +209,9 @@ def _summary(experiment: ExperimentRow, trial: TrialRow, end_ms: int) -> Iterato
     Of the former those alone that trials are judged by: a run's table has a column for each.
     All stand at step 0: of such metrics MLflow draws bars, a run each, and of others lines.
     """
-    judged = {experiment.objective.metric, f"val/{TASKS[experiment.task].headline}", "val/loss"}
-    for name, value in (trial.metrics or {}).items():
+    objective = experiment.objective.metric
+    judged = {objective, f"val/{TASKS[experiment.task].headline}", "val/loss"}
+    for name, value in sorted((trial.metrics or {}).items(), key=lambda each: each[0] != objective):
         if name.startswith("test/"):
             yield Point(name, value, end_ms, 0)
         elif name in judged:

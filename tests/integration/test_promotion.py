@@ -81,7 +81,7 @@ def test_champion_is_the_best_on_validation_and_answers_like_the_trained_network
     assert client.get_model_version_by_alias(store.name, "champion").version == version.version
     assert version.run_id == runs(store, client)[best].info.run_id
     assert version.tags["trainyard.trial"] == best
-    assert "val/accuracy = 0.9" in version.description
+    assert "val/accuracy = 0.9" in (version.description or "")
     # Also set by set_tracking_uri; said here so that it is taken back after the test.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_uri)
     mlflow.set_tracking_uri(settings.mlflow_uri)

@@ -87,7 +87,7 @@ def test_curves_keep_their_timestamps_and_count_epochs_or_for_batches_steps() ->
         CurvePoint("t1", "val/loss", 2, 40, 0.5, 1234),
         CurvePoint("t1", "train/batch_loss", 2, 33, 0.7, 1230),
     )
-    assert run.points[:2] == (
+    assert run.points[-2:] == (
         Point("val/loss", 0.5, 1234, 2),
         Point("train/batch_loss", 0.7, 1230, 33),
     )
@@ -97,7 +97,7 @@ def test_numbers_that_are_none_are_left_out() -> None:
     run = a_run(
         CurvePoint("t1", "val/loss", 1, 20, math.nan, 1), CurvePoint("t1", "lr", 1, 20, 0.1, 1)
     )
-    assert [point.key for point in run.points] == ["lr", "best/val/accuracy", "test/accuracy"]
+    assert [point.key for point in run.points] == ["best/val/accuracy", "test/accuracy", "lr"]
 
 
 def test_selected_epoch_is_summed_up_at_the_trials_end_as_bars() -> None:

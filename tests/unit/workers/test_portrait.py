@@ -161,7 +161,8 @@ def test_binary_answers_of_plain_numbers_are_told_with_their_inputs(
     assert worst.confidence is not None
     assert worst.confidence > 0.5
     assert {worst.true, worst.predicted} == set(data.class_names)
-    assert portrait.filters is portrait.feature_maps is None
+    assert portrait.filters is None
+    assert portrait.feature_maps is None
 
 
 def test_regression_shows_the_values_that_were_missed_by_most(trained: Callable[..., Any]) -> None:
@@ -296,7 +297,7 @@ def test_nan_outputs_are_wrong_answers_with_the_worst_loss(
     config = make_config(layers=["flatten", {"linear": 10}])
     predictor = untrained(config, digits)
     with torch.no_grad():
-        predictor[1][1].weight.fill_(torch.nan)  # type: ignore[index, union-attr, operator]
+        predictor[1][1].weight.fill_(torch.nan)  # type: ignore[index]
     portrait = portray(predictor, config, digits)
     assert portrait.failures
     assert portrait.filters is not None
