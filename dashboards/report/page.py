@@ -5,16 +5,11 @@ light or dark. A content security policy forbids the page to ask anybody for any
 escaped by jinja2, wherever they stand.
 """
 
-import base64
-import io
-import json
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dashboards.figures.chart import Chart, Gallery, Table
-from dashboards.figures.palette import dark_colours
-from dashboards.figures.plotly_drawing import plotly_drawing
+from dashboards.figures.chart import Chart, Gallery
+from dashboards.figures.figure_page import figure_html, page_script, page_style
 from dashboards.report.cells import cell_text, numeric_columns
 from dashboards.report.document import (
     Block,
@@ -30,29 +25,25 @@ from experiments.language.printable import printable
 
 if TYPE_CHECKING:
     import jinja2
-    import numpy as np
     from markupsafe import Markup
-    from numpy.typing import NDArray
 
 
 def page(document: Document, *, version: str) -> str:
     """Write a report as HTML; `version` is trainyard's."""
     environment = _environment()
     blocks = environment.get_template("blocks.html").module
-    drawings = {chart.name: plotly_drawing(chart) for chart in _charts(document)}
-    figures, plotly = "", ""
-    if drawings:
+    plotly = ""
+    if _has_chart(document):
         from plotly.offline import get_plotlyjs
 
-        figures = _script_json({"drawings": drawings, "dark": dark_colours()})
         plotly = get_plotlyjs()
     return environment.get_template("page.html").render(
         document=document,
         shown=partial(_shown, blocks),
         style=_source(environment, "page.css"),
-        script=_source(environment, "page.js"),
+        figure_style=page_style(),
+        script=page_script(),
         plotly=plotly,
-        figures=figures,
         version=version,
     )
 
@@ -89,39 +80,18 @@ def _shown(blocks: Any, block: Block) -> "Markup":
         case Listing():
             written = blocks.listing(block)
         case Grid():
-            written = blocks.grid(block, _numeric(block.table))
-        case Chart():
-            written = blocks.chart(block, _numeric(block.table))
-        case Gallery():
-            written = blocks.gallery(block, _numeric(block.table), png_address)
+            written = blocks.grid(block, numeric_columns(block.table))
+        case Chart() | Gallery():
+            from markupsafe import Markup
+
+            written = Markup(figure_html(block, heading=4))  # it escapes all texts itself
     shown: Markup = written
     return shown
 
 
-def _numeric(table: Table) -> tuple[bool, ...]:
-    return numeric_columns(table)
-
-
-def _charts(document: Document) -> Iterator[Chart]:
-    for section in document.sections:
-        blocks = (*section.blocks, *(block for part in section.parts for block in part.blocks))
-        yield from (block for block in blocks if isinstance(block, Chart))
-
-
-def _script_json(data: Any) -> str:
-    """Write JSON that can end no script element, whatever its texts are."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028"}
-    for character, escape in escapes.items():
-        text = text.replace(character, escape)
-    return text
-
-
-def png_address(image: "NDArray[np.uint8]") -> str:
-    """Give an image, (H, W, C) uint8 with C 1 or 3, as a `data:` address of a PNG."""
-    from PIL import Image
-
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _has_chart(document: Document) -> bool:
+    return any(
+        isinstance(block, Chart)
+        for section in document.sections
+        for block in (*section.blocks, *(each for part in section.parts for each in part.blocks))
+    )

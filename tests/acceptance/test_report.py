@@ -1,0 +1,57 @@
+"""A report of real trials, in a real browser: nothing is asked of anybody, nothing goes wrong."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.acceptance.conftest import Trainyard
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        if "CI" in os.environ:
+            pytest.fail(f"there is no {CHROMIUM}")
+        pytest.skip(f"there is no {CHROMIUM}; install chromium, or name one: CHROMIUM=...")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def test_report_of_a_run_opens_offline_on_every_screen(
+    trainyard: Trainyard, finished_home: Path, browser: Browser, tmp_path: Path
+) -> None:
+    told = trainyard("report", "small", "--out", tmp_path / "out", "--json", home=finished_home)
+    assert told.code == 0, told.err
+    document = told.json()
+    assert len(document["answer"]) == 3
+    assert all(Path(name).is_file() for name in document["files"])
+    page = Path(document["files"][0])
+    assert page.stat().st_size < 10e6
+    for width in (1280, 390):
+        for scheme in ("light", "dark"):
+            context = browser.new_context(
+                viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+            )
+            tab = context.new_page()
+            wrong: list[str] = []
+            asked: list[str] = []
+            tab.on("console", lambda said: wrong.append(said.text))
+            tab.on("pageerror", lambda error: wrong.append(str(error)))
+            tab.on("request", lambda request: asked.append(request.url))
+            tab.goto(page.as_uri())
+            tab.wait_for_function(
+                "[...document.querySelectorAll('.figure-plot')].every("
+                "place => place.querySelector('svg.main-svg'))"
+            )
+            assert wrong == []
+            assert [url for url in asked[1:] if not url.startswith(("data:", "blob:"))] == []
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert tab.locator("main h2").first.inner_text() == "Answer"
+            tab.keyboard.press("Tab")
+            assert tab.evaluate("document.activeElement.className") == "skip"
+            context.close()
