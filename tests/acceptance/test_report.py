@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -34,24 +35,29 @@ def test_report_of_a_run_opens_offline_on_every_screen(
     assert page.stat().st_size < 10e6
     for width in (1280, 390):
         for scheme in ("light", "dark"):
-            context = browser.new_context(
-                viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-            )
-            tab = context.new_page()
-            wrong: list[str] = []
-            asked: list[str] = []
-            tab.on("console", lambda said: wrong.append(said.text))
-            tab.on("pageerror", lambda error: wrong.append(str(error)))
-            tab.on("request", lambda request: asked.append(request.url))
-            tab.goto(page.as_uri())
-            tab.wait_for_function(
-                "[...document.querySelectorAll('.figure-plot')].every("
-                "place => place.querySelector('svg.main-svg'))"
-            )
-            assert wrong == []
-            assert [url for url in asked[1:] if not url.startswith(("data:", "blob:"))] == []
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width
-            assert tab.locator("main h2").first.inner_text() == "Answer"
-            tab.keyboard.press("Tab")
-            assert tab.evaluate("document.activeElement.className") == "skip"
-            context.close()
+            look_at(page, browser, width=width, scheme=scheme)
+
+
+def look_at(page: Path, browser: Browser, *, width: int, scheme: Literal["light", "dark"]) -> None:
+    """Open the page and hold it to what it promises: quiet, by itself, whole, with a keyboard."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+    )
+    tab = context.new_page()
+    wrong: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda said: wrong.append(said.text))
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_function(
+        "[...document.querySelectorAll('.figure-plot')].every("
+        "place => place.querySelector('svg.main-svg'))"
+    )
+    assert wrong == []
+    assert [url for url in asked[1:] if not url.startswith(("data:", "blob:"))] == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.locator("main h2").first.inner_text() == "Answer"
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    context.close()
