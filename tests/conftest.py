@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.browser", "tests.postgres"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
