@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dashboards.figures.chart import Cell, Chart, Figure, Gallery, Shelf, Table, Tile
 from dashboards.figures.palette import DARK, LIGHT, dark_colours
 from dashboards.figures.plotly_drawing import plotly_drawing
+from experiments.language.printable import printable
 
 _TILE_PIXELS: Final = 96
 _TILE_GAP: Final = 4
@@ -24,11 +25,11 @@ def figure_html(figure: Figure, *, heading: int = 3) -> str:
     A chart is drawn by `page_script()`; before that, and without scripts, its description and
     its table are there. All names come out as text.
     """
-    title = html.escape(figure.title)
+    title = _shown(figure.title)
     body = _chart_body(figure) if isinstance(figure, Chart) else _gallery_body(figure)
-    caption = f"<figcaption>{html.escape(figure.note)}</figcaption>" if figure.note else ""
+    caption = f"<figcaption>{_shown(figure.note)}</figcaption>" if figure.note else ""
     return (
-        f"<figure class='figure' id='figure-{html.escape(figure.name)}'>"
+        f"<figure class='figure' id='figure-{_shown(figure.name)}'>"
         f"<h{heading}>{title}</h{heading}>{body}"
         f"{caption}"
         f"<details class='figure-table'><summary>The numbers as a table</summary>"
@@ -39,7 +40,7 @@ def figure_html(figure: Figure, *, heading: int = 3) -> str:
 
 def table_html(table: Table) -> str:
     """Give a table as HTML; numbers are set to the right."""
-    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in table.columns)
+    head = "".join(f"<th scope='col'>{_shown(name)}</th>" for name in table.columns)
     rows = "".join(f"<tr>{''.join(map(_cell_html, row))}</tr>" for row in table.rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
@@ -60,6 +61,11 @@ def page_style() -> str:
     )
 
 
+def _shown(text: str) -> str:
+    """Escape a text: no markup, and no characters that would steer who copies it."""
+    return html.escape(printable(text))
+
+
 def _variables(theme: Any) -> str:
     return (
         f"--figure-ink:{theme.ink};--figure-muted:{theme.muted};"
@@ -76,7 +82,7 @@ def _json(data: Any) -> str:
 
 
 def _chart_body(chart: Chart) -> str:
-    description = html.escape(f"{chart.title}. {chart.description}")
+    description = _shown(f"{chart.title}. {chart.description}")
     return (
         "<div class='figure-frame'>"
         f"<div class='figure-plot' role='img' aria-label='{description}' "
@@ -90,7 +96,7 @@ def _cell_html(cell: Cell) -> str:
     if cell is None:
         return "<td></td>"
     if isinstance(cell, str):
-        return f"<td>{html.escape(cell)}</td>"
+        return f"<td>{_shown(cell)}</td>"
     return (
         f"<td class='number'>{cell:g}</td>"
         if isinstance(cell, float)
@@ -103,7 +109,7 @@ def _gallery_body(gallery: Gallery) -> str:
 
 
 def _shelf_html(shelf: Shelf) -> str:
-    heading = f"<p class='shelf-heading'>{html.escape(shelf.heading)}</p>" if shelf.heading else ""
+    heading = f"<p class='shelf-heading'>{_shown(shelf.heading)}</p>" if shelf.heading else ""
     return f"{heading}<div class='shelf'>{''.join(map(_tile_html, shelf.tiles))}</div>"
 
 
@@ -112,7 +118,7 @@ def _tile_html(tile: Tile) -> str:
         _image_html(image, tile.description if i == 0 else "")
         for i, image in enumerate(tile.images)
     )
-    caption = f"<span>{html.escape(tile.caption)}</span>" if tile.caption else ""
+    caption = f"<span>{_shown(tile.caption)}</span>" if tile.caption else ""
     width = max(_TILE_PIXELS, sum(_drawn_size(image)[0] + _TILE_GAP for image in tile.images))
     return (
         f"<div class='tile' style='width:{width}px'><div class='images'>{images}</div>"
@@ -123,7 +129,7 @@ def _tile_html(tile: Tile) -> str:
 def _image_html(image: NDArray[np.uint8], description: str) -> str:
     width, height = _drawn_size(image)
     return (
-        f"<img alt='{html.escape(description)}' width='{width}' height='{height}' "
+        f"<img alt='{_shown(description)}' width='{width}' height='{height}' "
         f"src='{image_uri(image)}'>"
     )
 

@@ -87,7 +87,7 @@ def _charts(names: tuple[str, ...] = NAMES) -> list[Chart]:
     trials = _trials(models=names)
     curves = _curves(trials)
     outcomes = [
-        Outcome(row["variant"], {}, {"val/accuracy": row["val/accuracy"]})
+        Outcome(row["variant"], {}, int(row["seed"]), {"val/accuracy": row["val/accuracy"]})
         for row in trials.to_dict("records")
     ]
     asked: dict[str, Any] = {"metric": "val/accuracy", "goal": "maximize"}
