@@ -16,11 +16,16 @@ from workers.metrics import BinaryTally, ClassTally, Confusion, ImageTally, Tall
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Means over all examples of a split; `metrics` by name, without their split."""
+    """Means over all examples of a split; `metrics` by name, without their split.
+
+    `dead_units` is the share of the network's rectified units that are zero for every one of the
+    split's first examples; None where that was not looked at, or there are none.
+    """
 
     loss: float
     metrics: Mapping[str, float]
     confusion: Confusion | None = field(default=None, repr=False)
+    dead_units: float | None = None
 
 
 class Criterion:

@@ -1,6 +1,8 @@
 """Loss and metrics over a whole split, exact: every example counts once."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -11,6 +13,7 @@ from experiments.planning.cost import evaluation_batch
 from workers.batches import blocks
 from workers.criterion import Criterion, Score
 from workers.datasets.staged import Split, StagedData
+from workers.dead_units import UnitWatch
 from workers.devices import memory_for
 from workers.precision import forward_in
 
@@ -46,13 +49,14 @@ def evaluate(
     batch_size: int | None = None,
     layout: torch.memory_format = torch.contiguous_format,
     precision: str = "float32",
+    watches_units: bool = False,
 ) -> Score:
     """Score a network on a split, without dropout and with batch norm's running statistics.
 
     Batches have `batch_size`, or a size that depends on the input's shape only, and sums are
     kept in float64. Leaves the module in evaluation mode. `before_batch` is called before each
     batch; what it raises ends the evaluation. `layout` is the order of images in memory,
-    `precision` the arithmetic of the forward pass.
+    `precision` the arithmetic of the forward pass. `watches_units` looks for dead ones.
     """
     module.eval()
     batch = batch_size or evaluation_batch(data.input_shape)
@@ -60,13 +64,17 @@ def evaluate(
     forward = forward_in(precision, module, device)
     total = torch.zeros((), dtype=torch.float64, device=device)
     tally = criterion.tally(device)
-    with torch.inference_mode():
+    watch = UnitWatch(module) if watches_units else None
+    with torch.inference_mode(), watch or nullcontext():
         order = torch.arange(len(split), device=split.indices.device)
         source = blocks(split, order, data, criterion, multiple=batch, layout=layout)
         for inputs, targets in source:
             for x, y in zip(torch.split(inputs, batch), torch.split(targets, batch), strict=True):
                 before_batch()
+                if watch is not None:
+                    watch.begin_pass()
                 outputs = forward(x)
                 total += criterion.loss(outputs, y, reduction="none").double().sum()
                 tally.add(outputs, y)
-    return criterion.score(total.item() / len(split), tally)
+    score = criterion.score(total.item() / len(split), tally)
+    return score if watch is None else replace(score, dead_units=watch.shares()[0])

@@ -194,7 +194,10 @@ class Learner:
         return loss.detach(), outputs.detach()
 
     def evaluate(self, split: str, *, before_batch: Callable[[], None]) -> Score:
-        """Score the network as it is on the split "val" or "test"; see `evaluation.evaluate`."""
+        """Score the network as it is on the split "val" or "test"; see `evaluation.evaluate`.
+
+        On "val", dead units are looked for.
+        """
         examples = self.data.val if split == "val" else self.data.test
         return evaluate(
             self.module,
@@ -205,6 +208,7 @@ class Learner:
             batch_size=evaluated_at_once(self.config.architecture, self._device),
             layout=self._layout,
             precision=self.config.precision,
+            watches_units=split == "val",
         )
 
     def weights(self) -> Mapping[str, Tensor]:

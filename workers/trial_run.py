@@ -164,6 +164,8 @@ class TrialRun:
         metrics = _named("train", record.train) | _named("val", val)
         images_per_second = len(self._data.train) / training_seconds
         rates = {"lr": record.lr, "images_per_second": images_per_second}
+        if val.dead_units is not None:
+            rates["val/dead_units"] = val.dead_units
         points = self._curve.epoch_values(metrics | rates, epoch=self.epoch, step=step)
         self._report_points(points)
         self._check_finite("val/loss", val.loss, step=step)

@@ -51,6 +51,7 @@ def test_curves_are_equal_in_store_and_mlflow(trainyard: Trainyard, finished_hom
         "val/precision",
         "val/recall",
         "val/f1",
+        "val/dead_units",
         "lr",
         "images_per_second",
         "train/batch_loss",

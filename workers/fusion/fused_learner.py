@@ -7,6 +7,7 @@ depend neither on how many members there are nor on who they are.
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from experiments.records import TrialConfig
 from experiments.streams import stream_seed
 from workers.criterion import Score
 from workers.datasets.staged import StagedData
+from workers.dead_units import UnitWatch
 from workers.devices import memory_layout, send
 from workers.evaluation import evaluated_at_once
 from workers.fusion.fused_batches import FusedBatches
@@ -158,7 +160,7 @@ class FusedLearner:
         """Score every member on the split "val" or "test", as `workers.evaluation` does one.
 
         On the CPU as many examples at a time as in training, or a few more; on a GPU as many as
-        fit.
+        fit. On "val", dead units are looked for.
         """
         self._module.eval()
         examples = self.data.val if split == "val" else self.data.test
@@ -168,20 +170,24 @@ class FusedLearner:
             size = min(size, max(_LEAST_EVALUATED, self._batch_size))
         totals = torch.zeros(num, dtype=torch.float64, device=device)
         tally = self._criterion.tally(device)
-        with torch.inference_mode():
+        watch = UnitWatch(self._module, num_members=num) if split == "val" else None
+        with torch.inference_mode(), watch or nullcontext():
             for inputs, wanted in self._batches.of_split(split, size):
                 parts = []
                 for x in inputs:
                     before_batch()
+                    if watch is not None:
+                        watch.begin_pass()
                     outputs = self._forward(x)
                     parts.append(outputs.view(num, -1, *outputs.shape[1:]))
                 outputs = torch.cat(parts, dim=1)
                 totals += self._criterion.losses(outputs, wanted).double().sum(dim=1)
                 tally.add(outputs, wanted)
-        pairs = zip(totals.tolist(), tally.members(), strict=True)
+        dead = [None] * num if watch is None else watch.shares()
+        columns = zip(totals.tolist(), tally.members(), dead, strict=True)
         return [
-            self._criterion[index].score(total / len(examples), own)
-            for index, (total, own) in enumerate(pairs)
+            replace(self._criterion[index].score(total / len(examples), own), dead_units=share)
+            for index, (total, own, share) in enumerate(columns)
         ]
 
     def keep(

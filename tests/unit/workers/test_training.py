@@ -111,7 +111,7 @@ def test_every_epoch_gives_one_point_a_metric_and_every_step_one(
     assert counts == {
         "train/loss": 3,
         "train/accuracy": 3,
-        **{f"val/{name}": 3 for name in ("loss", *OF_CLASSES)},
+        **{f"val/{name}": 3 for name in ("loss", *OF_CLASSES, "dead_units")},
         "lr": 3,
         "images_per_second": 3,
         "train/batch_loss": 18,
