@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 BATCH_LOSS: Final = "train/batch_loss"
@@ -45,7 +45,9 @@ class TrialCurve:
         epochs: As planned; the curves may end before.
         dropout: The largest probability of the network's dropout layers; 0 for none.
         takes_dropout: Whether the hyperparameter `dropout` applies to the model.
+        takes_activation: Whether the hyperparameter `activation` does.
         is_image: Whether the inputs are images, so that augmentation applies.
+        label_noise: Share of the training labels that are wrong by intent.
         activations: The hidden activations' names.
         is_not_finite: Whether the trial ended because a loss was no finite number.
     """
@@ -62,10 +64,11 @@ class TrialCurve:
     weight_decay: float = 0.0
     dropout: float = 0.0
     takes_dropout: bool = False
+    takes_activation: bool = False
     augmentation: str = "none"
     is_image: bool = True
-    has_batch_norm: bool = False
-    activations: tuple[str, ...] = field(default=())
+    label_noise: float = 0.0
+    activations: tuple[str, ...] = ()
     is_not_finite: bool = False
 
     def get(self, metric: str) -> Series:

@@ -1,0 +1,242 @@
+"""Findings of trials that do not learn, or hardly: the loss that stays, explodes or creeps."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from experiments.diagnosis.finding import Code, Finding, Severity, Suggestion
+from experiments.diagnosis.reading import Reading, halves, rising_share
+from experiments.diagnosis.trial_curve import BATCH_LOSS, DEAD_UNITS
+
+EXPLODED: Final = 2.0
+"""A loss that ends at twice what it began at has diverged, finite or not: an answer that knows
+nothing would have been better by far, and no noise of a batch doubles a mean over an epoch."""
+
+AT_CHANCE: Final = (0.95, 1.3)
+"""Shares of the loss of chance: a network that has learned a twentieth of what there is to learn
+has begun to, and one that jumps from bias to bias, at a rate that is too high, stays above."""
+
+FLAT: Final = 0.05
+"""A loss that has lost less than a twentieth of what it began at has not begun to learn."""
+
+EXPLAINED: Final = 0.05
+"""A regression that explains less than a twentieth of the variance answers with the mean."""
+
+ABOVE_GUESSING: Final = 0.1
+"""An accuracy that is less than a tenth of the way from guessing to perfect."""
+
+SLOW_PROGRESS: Final = 0.5
+"""Half of the starting loss is where most networks are after a tenth of a sensible training."""
+
+STEADY: Final = 0.35
+"""A fall that has a time constant tau falls in the second half of the training T by exp(-T / 2 tau)
+of what it fell in the first. At a third of it the training lasts two time constants: what is then
+still missing is missing for want of rate."""
+
+FALLING: Final = 0.15
+"""At most so many of all pairs of a falling loss stand the wrong way round; noise alone would
+leave a half of them."""
+
+LEAST_STEPS: Final = 40
+"""With fewer steps it is their number that is wanting, not the rate."""
+
+DEAD: Final = 0.5
+"""Networks on small images work well with a third of their rectified units dead; with half of
+them, half of what was paid for is gone, and more die with every jump."""
+
+_TENFOLD: Final = 10.0
+_LARGEST_LR: Final[Mapping[str, float]] = {"sgd": 1.0, "nesterov": 1.0}
+_LARGEST_ADAPTIVE_LR: Final = 0.03
+
+
+def diverged(reading: Reading) -> Finding | None:
+    """Find a loss that is no number any more, or ends at more than it began at."""
+    curve = reading.curve
+    places = [
+        (curve.get(name).places[len(curve.get(name).finite())], name)
+        for name in (BATCH_LOSS, "train/loss", "val/loss")
+        if not curve.get(name).is_finite
+    ]
+    if places or curve.is_not_finite:
+        by_step = [place for place, name in places if name == BATCH_LOSS]
+        by_epoch = [place for place, name in places if name != BATCH_LOSS]
+        last = reading.batch.places[-1] if reading.batch.places else 0
+        step = by_step[0] if by_step else last + 1
+        evidence = {"first_bad_step": float(step), "lr": curve.lr}
+        if reading.batch.values:
+            evidence["last_finite_batch_loss"] = reading.batch.values[-1]
+        epoch = min(by_epoch) if by_epoch else None
+        return _diverged(
+            reading, evidence, f"the loss is no finite number from step {step} on", epoch, step
+        )
+    if reading.start is None or reading.end is None or not reading.val.values:
+        return None
+    limit, last_val = EXPLODED * reading.start, reading.val.values[-1]
+    if min(reading.end, last_val) <= limit:
+        return None
+    bad = _last_beyond(reading.train.values, limit)
+    epoch = None if bad is None else reading.train.places[bad]
+    inside = [i for i, value in enumerate(reading.batch.values) if value <= limit]
+    after = inside[-1] + 1 if inside else 0
+    step = reading.batch.places[after] if after < len(reading.batch) else None
+    evidence = {"start": reading.start, "end": reading.end, "val_loss": last_val, "lr": curve.lr}
+    words = f"the loss ends at {reading.end:.3g}, having begun at {reading.start:.3g}"
+    return _diverged(reading, evidence, words, epoch, step)
+
+
+def stuck_at_chance(reading: Reading) -> Finding | None:
+    """Find a loss that ends where an answer that knows nothing would be."""
+    chance, end = reading.chance, reading.end
+    if chance is None or end is None:
+        return None
+    low, high = AT_CHANCE
+    settled = reading.val.values[-1] if reading.val.values else end
+    if not low * chance <= end <= high * chance or settled < low * chance:
+        return None
+    evidence = {"chance": chance, "end": end, "lr": reading.curve.lr}
+    num = reading.curve.num_classes
+    return Finding(
+        Code.STUCK_AT_CHANCE,
+        Severity.SICK,
+        evidence,
+        f"the training loss ends at {end:.3f}, that of guessing among {num} classes is "
+        f"ln({num}) = {chance:.3f}",
+        _other_rate(reading),
+        epoch=1,
+    )
+
+
+def not_learning(reading: Reading) -> Finding | None:
+    """Find a loss that is flat from the start, or answers that know nothing of their inputs."""
+    curve, progress = reading.curve, reading.progress
+    evidence: dict[str, float] = {}
+    words = ""
+    if progress is not None and progress < FLAT:
+        assert reading.start is not None
+        assert reading.end is not None
+        evidence = {"start": reading.start, "end": reading.end}
+        words = f"the training loss began at {reading.start:.3g} and ends at {reading.end:.3g}"
+    elif (explained := reading.best("val/r2")) is not None and explained < EXPLAINED:
+        evidence = {"best_r2": explained}
+        words = f"of the targets' variance {max(explained, 0):.1%} is explained at best"
+    elif (few := _guessed(reading)) is not None:
+        name, value, limit = few
+        evidence = {name: value, "guessing": limit}
+        words = f"{name} is {value:.3f} at best, hardly more than by guessing"
+    if not words:
+        return None
+    return Finding(
+        Code.NOT_LEARNING,
+        Severity.SICK,
+        {**evidence, "lr": curve.lr},
+        words,
+        _other_rate(reading),
+        epoch=1,
+    )
+
+
+def too_slow(reading: Reading) -> Finding | None:
+    """Find a loss that falls all the time, and gets nowhere."""
+    curve, progress, values = reading.curve, reading.progress, reading.by_time
+    num_steps = reading.batch.places[-1] if reading.batch.places else 0
+    if progress is None or progress >= SLOW_PROGRESS or len(values) < 4:
+        return None
+    if num_steps < LEAST_STEPS:
+        return None
+    before, after = halves(values)
+    wrong = rising_share(values)
+    if reading.val.values and len(reading.val) >= 4:  # the same examples each time: less noise
+        own = halves(reading.val.values)
+        if rising_share(reading.val.values) < wrong:
+            (before, after), wrong = own, rising_share(reading.val.values)
+    if wrong > FALLING or after <= 0 or after < STEADY * before:
+        return None
+    most = _LARGEST_LR.get(curve.optimizer, _LARGEST_ADAPTIVE_LR)
+    lr = _round(min(curve.lr * _TENFOLD, max(most, 2 * curve.lr)))
+    evidence = {
+        "progress": progress,
+        "fall_of_first_half": before,
+        "fall_of_second_half": after,
+        "lr": curve.lr,
+    }
+    return Finding(
+        Code.TOO_SLOW,
+        Severity.SICK,
+        evidence,
+        f"the loss falls steadily, but {max(progress, 0):.0%} of it was unlearned in all "
+        f"{num_steps} steps",
+        Suggestion("raise the rate", {"lr": lr}),
+    )
+
+
+def dead_units(reading: Reading) -> Finding | None:
+    """Find a network most of whose rectified units answer to nothing."""
+    series = reading.curve.get(DEAD_UNITS).finite()
+    if not series.values or series.values[-1] < DEAD:
+        return None
+    bad = _last_beyond(series.values, DEAD, or_equal=True)
+    epoch = series.places[0 if bad is None else bad]
+    change: dict[str, Any]
+    if reading.curve.takes_activation and "relu" in reading.curve.activations:
+        change = {"activation": "leaky_relu"}
+        words = "take an activation that cannot die, or lower the rate"
+    else:
+        change = {"lr": _round(reading.curve.lr / 3)}
+        words = "lower the rate, so that no step throws units out of reach"
+    return Finding(
+        Code.DEAD_UNITS,
+        Severity.SICK,
+        {"dead_units": series.values[-1], "dead_units_at_first": series.values[0]},
+        f"{series.values[-1]:.0%} of the rectified units are zero for every validation example",
+        Suggestion(words, change),
+        epoch=epoch,
+    )
+
+
+def _diverged(
+    reading: Reading, evidence: dict[str, float], words: str, epoch: int | None, step: int | None
+) -> Finding:
+    lr = _round(reading.curve.lr / _TENFOLD)
+    change = Suggestion("lower the rate", {"lr": lr})
+    return Finding(Code.DIVERGED, Severity.SICK, evidence, words, change, epoch, step)
+
+
+def _other_rate(reading: Reading) -> Suggestion:
+    """Suggest a lower rate where the loss was thrown up or units died, or else a higher one."""
+    curve, start = reading.curve, reading.start
+    dead = curve.get(DEAD_UNITS).finite().values
+    worst = max((*reading.batch.values, *reading.train.values), default=0.0)
+    if (start is not None and worst > EXPLODED * start) or (dead and dead[-1] >= DEAD):
+        lr = _round(curve.lr / _TENFOLD)
+        return Suggestion("the loss was thrown up, or units died: lower the rate", {"lr": lr})
+    lr = _round(curve.lr * _TENFOLD)
+    return Suggestion("nothing moved: raise the rate, or take another activation", {"lr": lr})
+
+
+def _guessed(reading: Reading) -> tuple[str, float, float] | None:
+    """Give an accuracy that guessing would reach, where the loss of guessing is not known."""
+    num = reading.curve.num_classes
+    if num is None or reading.chance is not None:
+        return None
+    if reading.curve.task == "segmentation":  # one class everywhere has at most this
+        best, limit, name = reading.best("val/mean_iou"), 1 / num, "val/mean_iou"
+    else:
+        best, limit, name = reading.best("val/accuracy"), 1 / num, "val/accuracy"
+        limit += ABOVE_GUESSING * (1 - limit)
+    return (name, best, limit) if best is not None and best <= limit else None
+
+
+def _last_beyond(values: tuple[float, ...], limit: float, *, or_equal: bool = False) -> int | None:
+    """Give where a series goes beyond a limit for good; None where it ends below."""
+    bad = None
+    for i in range(len(values) - 1, -1, -1):
+        if values[i] > limit or (or_equal and values[i] == limit):
+            bad = i
+        else:
+            break
+    return bad
+
+
+def _round(rate: float) -> float:
+    """Give a rate with two digits, as people write them."""
+    return float(f"{rate:.2g}") if math.isfinite(rate) else rate
