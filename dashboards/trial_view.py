@@ -8,10 +8,12 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from dashboards.confusion_view import confusion_view
+from dashboards.diagnosis_view import finding_lines
 from dashboards.incident_view import clock_text, message_text
 from dashboards.numbers import bytes_text, metric_text, value_text
 from dashboards.store_views import state_text
 from dashboards.tables import one_line, plain_table, shown
+from experiments.diagnosis.finding import Finding
 from experiments.records import TrialConfig
 from orchestrator.store.rows import (
     AttemptRow,
@@ -38,11 +40,14 @@ def trial_view(
     checkpoints: Sequence[CheckpointRow],
     confusion: Confusion | None,
     incidents: Sequence[IncidentRow] = (),
+    findings: Sequence[Finding] = (),
     source: str = "",
     now: float,
     width: int,
 ) -> Iterator[RenderableType]:
     """Show one trial: its configuration, result, attempts, curves, failure, what happened to it.
+
+    `findings` are what the doctor reads off its curves.
 
     `source` names the trial whose result it has, if it was not trained itself.
     """
@@ -60,6 +65,7 @@ def trial_view(
         when = clock_text(incident.at, now=now)
         yield shown(f"incident {when} {message_text(incident.message)}")
     yield from _curves(points, width=width)
+    yield from (f"finding  {line}" for line in finding_lines(findings))
     if confusion is not None:
         yield from confusion_view(confusion, width=width)
     for item in checkpoints:

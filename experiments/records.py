@@ -158,11 +158,13 @@ class TrialConfig:
         }
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "TrialConfig":
-        """Rebuild the record from `to_data`'s result."""
+    def from_data(
+        cls, data: Mapping[str, Any], *, architecture: Architecture | None = None
+    ) -> "TrialConfig":
+        """Rebuild the record from `to_data`'s result; `architecture` is its, where it was read."""
         return cls(
             task=data["task"],
-            architecture=Architecture.from_data(data["architecture"]),
+            architecture=architecture or Architecture.from_data(data["architecture"]),
             data=DataConfig(**data["data"]),
             loss=data["loss"],
             optimizer=OptimizerConfig(**data["optimizer"]),

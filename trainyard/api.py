@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from dashboards.diagnoses import Diagnosis
     from experiments.leaderboard import Standing
     from orchestrator.mirroring.promotion import Promotion
     from orchestrator.queueing.interventions import Cancellation, Pause
@@ -331,6 +332,25 @@ def _outcomes(experiments: tuple[str, ...]) -> "tuple[Objective, list[Outcome]]"
     if len(found) == 1:
         return found[0].objective, outcomes[found[0].id]
     return found[0].objective, joined({labels[id_]: each for id_, each in outcomes.items()})
+
+
+def diagnose(experiment: str) -> "list[Diagnosis]":
+    """Read the loss curves of an experiment's trials: what is sick, and what to change.
+
+    One diagnosis a trial, in the order of the plan (docs/diagnosis.md).
+
+    Raises:
+        NotFoundError: There is no such experiment.
+    """
+    from dashboards.diagnoses import diagnoses
+    from trainyard.workplace import Workplace
+
+    with Workplace() as workplace:
+        results = workplace.results
+        found = results.resolve_experiment(experiment)
+        return diagnoses(
+            results.trials(found.id), results.configs(found.id), results.curve_columns(found.id)
+        )
 
 
 def load_model(trial_id: str) -> "torch.nn.Module":

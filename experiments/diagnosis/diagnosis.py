@@ -29,12 +29,17 @@ def diagnose(curve: TrialCurve) -> tuple[Finding, ...]:
 
     Of findings that explain each other only the cause is named: what diverged has no shape, what
     falls too slowly is not stuck, and what has not learned is judged no further but for its dead
-    units. Missing metrics, one epoch and numbers that are not finite are all taken.
+    units. Of a trial that is under way, or was stopped, nothing is said that more epochs could
+    change: before the last it is neither too slow nor still falling, and before half of them not
+    stuck. Missing metrics, one epoch and numbers that are not finite are all taken.
     """
     reading = Reading(curve)
     dead = dead_units(reading)
-    cause = diverged(reading) or too_slow(reading)
-    cause = cause or stuck_at_chance(reading) or not_learning(reading)
+    cause = diverged(reading)
+    if cause is None and reading.is_whole:
+        cause = too_slow(reading)
+    if cause is None and 2 * reading.end_epoch >= curve.epochs:
+        cause = stuck_at_chance(reading) or not_learning(reading)
     if cause is not None:
         return tuple(found for found in (cause, dead) if found is not None)
     swing = oscillating(reading)
@@ -42,7 +47,7 @@ def diagnose(curve: TrialCurve) -> tuple[Finding, ...]:
         dead,
         swing,
         overfitting(reading),
-        None if swing else still_falling(reading),
+        still_falling(reading) if reading.is_whole and not swing else None,
         None if swing else jumps(reading),
         val_below_train(reading),
     )

@@ -44,6 +44,7 @@ DEAD: Final = 0.5
 """Networks on small images work well with a third of their rectified units dead; with half of
 them, half of what was paid for is gone, and more die with every jump."""
 
+_LOSSES: Final = (BATCH_LOSS, "train/loss", "val/loss")
 _TENFOLD: Final = 10.0
 _LARGEST_LR: Final[Mapping[str, float]] = {"sgd": 1.0, "nesterov": 1.0}
 _LARGEST_ADAPTIVE_LR: Final = 0.03
@@ -51,37 +52,45 @@ _LARGEST_ADAPTIVE_LR: Final = 0.03
 
 def diverged(reading: Reading) -> Finding | None:
     """Find a loss that is no number any more, or ends at more than it began at."""
-    curve = reading.curve
-    places = [
-        (curve.get(name).places[len(curve.get(name).finite())], name)
-        for name in (BATCH_LOSS, "train/loss", "val/loss")
-        if not curve.get(name).is_finite
-    ]
-    if places or curve.is_not_finite:
-        by_step = [place for place, name in places if name == BATCH_LOSS]
-        by_epoch = [place for place, name in places if name != BATCH_LOSS]
-        last = reading.batch.places[-1] if reading.batch.places else 0
-        step = by_step[0] if by_step else last + 1
-        evidence = {"first_bad_step": float(step), "lr": curve.lr}
-        if reading.batch.values:
-            evidence["last_finite_batch_loss"] = reading.batch.values[-1]
-        epoch = min(by_epoch) if by_epoch else None
-        return _diverged(
-            reading, evidence, f"the loss is no finite number from step {step} on", epoch, step
-        )
-    if reading.start is None or reading.end is None or not reading.val.values:
+    curve, start, end = reading.curve, reading.start, reading.end
+    if curve.is_not_finite or not all(curve.get(name).is_finite for name in _LOSSES):
+        return _not_finite(reading)
+    if start is None or end is None or not reading.val.values:
         return None
-    limit, last_val = EXPLODED * reading.start, reading.val.values[-1]
-    if min(reading.end, last_val) <= limit:
+    limit, last_val = EXPLODED * start, reading.val.values[-1]
+    if min(end, last_val) <= limit:
         return None
-    bad = _last_beyond(reading.train.values, limit)
-    epoch = None if bad is None else reading.train.places[bad]
-    inside = [i for i, value in enumerate(reading.batch.values) if value <= limit]
-    after = inside[-1] + 1 if inside else 0
-    step = reading.batch.places[after] if after < len(reading.batch) else None
-    evidence = {"start": reading.start, "end": reading.end, "val_loss": last_val, "lr": curve.lr}
-    words = f"the loss ends at {reading.end:.3g}, having begun at {reading.start:.3g}"
-    return _diverged(reading, evidence, words, epoch, step)
+    bad = _from_where(reading.train.values, limit)
+    first = _from_where(reading.batch.values, limit)
+    return Finding(
+        Code.DIVERGED,
+        Severity.SICK,
+        {"start": start, "end": end, "val_loss": last_val, "lr": curve.lr},
+        f"the loss ends at {end:.3g}, having begun at {start:.3g}",
+        _lower(curve.lr),
+        epoch=None if bad is None else reading.train.places[bad],
+        step=None if first is None else reading.batch.places[first],
+    )
+
+
+def _not_finite(reading: Reading) -> Finding:
+    """Say from where on there are no numbers; only the finite ones need to be on record."""
+    curve, batch = reading.curve, reading.batch
+    known = curve.get(BATCH_LOSS)
+    last = batch.places[-1] if batch.places else 0
+    step = last + 1 if known.is_finite else known.places[len(batch)]
+    evidence = {"first_bad_step": float(step), "lr": curve.lr}
+    if batch.values:
+        evidence["last_finite_batch_loss"] = batch.values[-1]
+    return Finding(
+        Code.DIVERGED,
+        Severity.SICK,
+        evidence,
+        f"the loss is no finite number from step {step} on",
+        _lower(curve.lr),
+        epoch=reading.end_epoch + 1,
+        step=step,
+    )
 
 
 def stuck_at_chance(reading: Reading) -> Finding | None:
@@ -174,8 +183,8 @@ def dead_units(reading: Reading) -> Finding | None:
     series = reading.curve.get(DEAD_UNITS).finite()
     if not series.values or series.values[-1] < DEAD:
         return None
-    bad = _last_beyond(series.values, DEAD, or_equal=True)
-    epoch = series.places[0 if bad is None else bad]
+    bad = _from_where(series.values, DEAD)
+    assert bad is not None, "it ends there"
     change: dict[str, Any]
     if reading.curve.takes_activation and "relu" in reading.curve.activations:
         change = {"activation": "leaky_relu"}
@@ -189,16 +198,12 @@ def dead_units(reading: Reading) -> Finding | None:
         {"dead_units": series.values[-1], "dead_units_at_first": series.values[0]},
         f"{series.values[-1]:.0%} of the rectified units are zero for every validation example",
         Suggestion(words, change),
-        epoch=epoch,
+        epoch=series.places[bad],
     )
 
 
-def _diverged(
-    reading: Reading, evidence: dict[str, float], words: str, epoch: int | None, step: int | None
-) -> Finding:
-    lr = _round(reading.curve.lr / _TENFOLD)
-    change = Suggestion("lower the rate", {"lr": lr})
-    return Finding(Code.DIVERGED, Severity.SICK, evidence, words, change, epoch, step)
+def _lower(lr: float) -> Suggestion:
+    return Suggestion("lower the rate", {"lr": _round(lr / _TENFOLD)})
 
 
 def _other_rate(reading: Reading) -> Suggestion:
@@ -226,15 +231,11 @@ def _guessed(reading: Reading) -> tuple[str, float, float] | None:
     return (name, best, limit) if best is not None and best <= limit else None
 
 
-def _last_beyond(values: tuple[float, ...], limit: float, *, or_equal: bool = False) -> int | None:
-    """Give where a series goes beyond a limit for good; None where it ends below."""
-    bad = None
-    for i in range(len(values) - 1, -1, -1):
-        if values[i] > limit or (or_equal and values[i] == limit):
-            bad = i
-        else:
-            break
-    return bad
+def _from_where(values: tuple[float, ...], limit: float) -> int | None:
+    """Give where a series goes to a limit or beyond for good; None where it ends below."""
+    below = [i for i, value in enumerate(values) if value < limit]
+    first = below[-1] + 1 if below else 0
+    return first if first < len(values) else None
 
 
 def _round(rate: float) -> float:

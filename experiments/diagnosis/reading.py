@@ -80,6 +80,16 @@ class Reading:
             return None
         return 1 - self.end / self.start
 
+    @property
+    def end_epoch(self) -> int:
+        """The last epoch that is through."""
+        return max((*self.train.places[-1:], *self.val.places[-1:]), default=0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all epochs are through."""
+        return self.end_epoch >= self.curve.epochs
+
     def best(self, metric: str) -> float | None:
         """Give the largest value of a metric."""
         values = self.curve.get(metric).finite().values

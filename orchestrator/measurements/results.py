@@ -4,7 +4,8 @@ Writing takes a batch in one transaction. Reading never waits for a writer, and 
 plain records (`rows.py`).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import Engine, select
@@ -137,6 +138,19 @@ class Results:
         with reading(self._engine) as connection:
             query = select(trial.c.config).where(trial.c.id == trial_id)
             return TrialConfig.from_data(connection.execute(query).scalar_one())
+
+    def configs(self, experiment_id: str) -> dict[str, TrialConfig]:
+        """Give what each trial of an experiment trains, by its id; equal networks are one."""
+        query = select(trial.c.id, trial.c.config).where(trial.c.experiment_id == experiment_id)
+        networks: dict[str, Architecture] = {}
+        configs = {}
+        with reading(self._engine) as connection:
+            for trial_id, data in connection.execute(query):
+                written = json.dumps(data["architecture"], sort_keys=True)
+                if written not in networks:
+                    networks[written] = Architecture.from_data(data["architecture"])
+                configs[trial_id] = TrialConfig.from_data(data, architecture=networks[written])
+        return configs
 
     def param_names(self, experiment_id: str) -> frozenset[str]:
         """Give the hyperparameters that any trial of an experiment has."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.states import TrialState
 
 if TYPE_CHECKING:
+    from dashboards.diagnoses import Diagnosis
     from experiments.architectures.architecture import LayerSummary
     from experiments.comparison.comparison import Comparison
     from experiments.comparison.leaderboard import Standing
@@ -165,6 +166,19 @@ def _model_fields(
             }
             for row in trace
         ],
+    }
+
+
+def diagnosis_fields(diagnosis: "Diagnosis") -> dict[str, Any]:
+    """Give one of `diagnose`'s `trials[]`; `read` says whether there was a curve to read."""
+    trial = diagnosis.trial
+    return {
+        "id": trial.id,
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "state": trial.state.value,
+        "read": diagnosis.is_read,
+        "findings": [finding.to_data() for finding in diagnosis.findings],
     }
 
 

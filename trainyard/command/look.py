@@ -138,11 +138,12 @@ def curves(experiment: str, metrics: tuple[str, ...], as_json: bool) -> None:
         _print_csv(point_fields(point) for point in points)
 
 
-@click.command(help="Show one trial: configuration, result, attempts, curves.")
+@click.command(help="Show one trial: configuration, result, attempts, curves, diagnosis.")
 @click.argument("trial", metavar="TRIAL")
 @json_option
 def show(trial: str, as_json: bool) -> None:
     """Show one trial whole."""
+    from dashboards.diagnoses import diagnosis_of
     from trainyard.workplace import Workplace
 
     results = Workplace().results
@@ -150,11 +151,14 @@ def show(trial: str, as_json: bool) -> None:
     attempts, points = results.attempts(row.id), results.curves(trial_id=row.id)
     checkpoints, confusion = results.checkpoints(row.id), results.confusion(row.id)
     incidents = results.incidents(trial_id=row.id)
+    config = results.config(row.id)
+    findings = diagnosis_of(row, config, points).findings
     if as_json:
         print_json(
             {
                 "trial": trial_fields(row),
-                "config": results.config(row.id).to_data(),
+                "findings": [finding.to_data() for finding in findings],
+                "config": config.to_data(),
                 "attempts": [attempt_fields(attempt) for attempt in attempts],
                 "checkpoints": [
                     {"kind": item.kind, "epoch": item.epoch, "path": item.path}
@@ -172,7 +176,8 @@ def show(trial: str, as_json: bool) -> None:
     screen = console()
     for part in trial_view(
         row,
-        results.config(row.id),
+        config,
+        findings=findings,
         attempts=attempts,
         points=points,
         checkpoints=checkpoints,

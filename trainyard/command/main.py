@@ -40,11 +40,9 @@ VERBS: Final = {
     "trials": ("look", "List an experiment's trials."),
     "curves": ("look", "Print an experiment's curves."),
     "show": ("look", "Show one trial: configuration, attempts, curve."),
-    # Compare.
-    "leaderboard": ("compare", "Rank variants over their seeds."),
-    "compare": ("compare", "Compare the levels of one hyperparameter."),
-    "report": ("compare", "Write the answer and its evidence as a page."),
-    "export": ("compare", "Write trials and curves as files."),
+    "leaderboard": ("look", "Rank variants over their seeds."),
+    # Diagnose.
+    "diagnose": ("diagnose", "Say what each loss curve shows, and what to change."),
     # Catalogue.
     "tasks": ("catalogue", "List the tasks, and what they are measured by."),
     "models": ("catalogue", "List the named architectures."),
@@ -67,7 +65,7 @@ _HEADINGS: Final = {
     "work": "Work",
     "steer": "Steer",
     "look": "Look",
-    "compare": "Compare",
+    "diagnose": "Diagnose",
     "catalogue": "Catalogue",
     "house": "House",
 }

@@ -1,0 +1,1 @@
+"""Real training runs with known faults, labelled, to hold the curve doctor to."""

@@ -1,0 +1,139 @@
+"""What the curve doctor says of recorded trials: rows of the store in, findings out."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from experiments.architectures.architecture import Architecture
+from experiments.architectures.blocks import Patches, Residual
+from experiments.architectures.layers import Activation, Dropout, Layer
+from experiments.diagnosis.diagnosis import diagnose
+from experiments.diagnosis.finding import Finding
+from experiments.diagnosis.trial_curve import BATCH_LOSS, Series, TrialCurve
+from experiments.records import TrialConfig
+from experiments.states import FailureKind
+from orchestrator.store.rows import CurveColumns, CurvePoint, TrialRow
+
+_YES_OR_NO: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The findings of one trial, the worst first; none where its curves are as they should be.
+
+    `is_read` says whether there was a curve to read.
+    """
+
+    trial: TrialRow
+    findings: tuple[Finding, ...]
+    is_read: bool
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether something should be changed."""
+        return any(finding.is_sick for finding in self.findings)
+
+
+def diagnoses(
+    rows: Sequence[TrialRow], configs: Mapping[str, TrialConfig], points: CurveColumns
+) -> list[Diagnosis]:
+    """Diagnose trials, in their order.
+
+    Args:
+        rows: The trials.
+        configs: What each trains, by its id.
+        points: All that was measured of them, as `Results.curve_columns` gives it.
+    """
+    curves = _series(CurvePoint(*values) for values in zip(*points, strict=True))
+    return [diagnosis(row, configs[row.id], curves.get(row.id, {})) for row in rows]
+
+
+def diagnosis_of(row: TrialRow, config: TrialConfig, points: Sequence[CurvePoint]) -> Diagnosis:
+    """Diagnose one trial by its points."""
+    return diagnosis(row, config, _series(points).get(row.id, {}))
+
+
+def diagnosis(row: TrialRow, config: TrialConfig, series: Mapping[str, Series]) -> Diagnosis:
+    """Diagnose one trial by its series."""
+    curve = trial_curve(row, config, series)
+    return Diagnosis(row, diagnose(curve), is_read=bool(series) or curve.is_not_finite)
+
+
+def trial_curve(row: TrialRow, config: TrialConfig, series: Mapping[str, Series]) -> TrialCurve:
+    """Put a trial's curves beside what is known of how they came about."""
+    failed = row.failure is not None and row.failure.kind is FailureKind.NOT_FINITE
+    return curve_of(config, series, params=row.params, is_not_finite=failed)
+
+
+def curve_of(
+    config: TrialConfig,
+    series: Mapping[str, Series],
+    *,
+    params: Mapping[str, Any],
+    is_not_finite: bool,
+) -> TrialCurve:
+    """Put curves beside their configuration; `params` names the hyperparameters that apply."""
+    functions, dropout = _hidden(config.architecture)
+    return TrialCurve(
+        series=series,
+        task=config.task,
+        loss=config.loss,
+        lr=config.optimizer.lr,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        num_classes=_num_classes(config),
+        optimizer=config.optimizer.name,
+        schedule=config.schedule.name,
+        weight_decay=config.optimizer.weight_decay,
+        dropout=dropout,
+        takes_dropout="dropout" in params,
+        takes_activation="activation" in params,
+        augmentation=config.augmentation.name,
+        is_image=len(config.architecture.input_shape) > 1,
+        label_noise=float(config.data.changes.get("label_noise") or 0.0),
+        activations=functions,
+        is_not_finite=is_not_finite,
+    )
+
+
+def _series(points: Iterable[CurvePoint]) -> dict[str, dict[str, Series]]:
+    """Give the series of each trial by metric; points come by trial, metric and step."""
+    found: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
+    for trial, metric, epoch, step, value, _ in points:
+        places, values = found.setdefault(trial, {}).setdefault(metric, ([], []))
+        places.append(step if metric == BATCH_LOSS else epoch)
+        values.append(value)
+    return {
+        trial: {name: Series(tuple(at), tuple(values)) for name, (at, values) in metrics.items()}
+        for trial, metrics in found.items()
+    }
+
+
+def _num_classes(config: TrialConfig) -> int | None:
+    match config.task:
+        case "binary":
+            return _YES_OR_NO
+        case "classification" | "segmentation":
+            return config.architecture.output_shape[0]
+    return None
+
+
+@lru_cache(maxsize=256)  # the trials of an experiment share a few networks
+def _hidden(architecture: Architecture) -> tuple[tuple[str, ...], float]:
+    """Name a network's functions, and give its largest probability of dropout."""
+    layers = [*_flat(architecture.layers)]
+    names = dict.fromkeys(layer.name for layer in layers if isinstance(layer, Activation))
+    return tuple(names), max((layer.p for layer in layers if isinstance(layer, Dropout)), default=0)
+
+
+def _flat(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield all layers, those inside blocks too."""
+    for layer in layers:
+        yield layer
+        match layer:
+            case Residual():
+                for _, branch in layer.branches:
+                    yield from _flat(branch)
+            case Patches():
+                yield from _flat(layer.layers)
