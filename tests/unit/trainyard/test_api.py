@@ -27,6 +27,7 @@ PUBLIC = [
     "cancel",
     "compare",
     "curves",
+    "diagnose",
     "export",
     "leaderboard",
     "load_model",
