@@ -49,7 +49,7 @@ def still_falling(reading: Reading) -> Finding | None:
         return None
     end = values[-1]
     gain = _gain_of_next_octave(values, reading.batch.values)
-    if gain is None or gain < max(STILL_GAINING * end, WORTH_IT * start):
+    if gain is None or end <= 0 or gain < max(STILL_GAINING * end, WORTH_IT * start):
         return None
     return Finding(
         Code.STILL_FALLING,
@@ -109,7 +109,7 @@ def oscillating(reading: Reading) -> Finding | None:
     middle = statistics.median(window)
     swing = statistics.median(map(abs, changes))
     up = sum(change > 0 for change in changes) / len(changes)
-    if swing < max(SCATTER * middle, WORTH_IT * start) or not TURNS <= up <= 1 - TURNS:
+    if middle <= 0 or swing < max(SCATTER * middle, WORTH_IT * start) or not TURNS <= up <= 1 - TURNS:
         return None
     change: dict[str, Any] = {"lr": float(f"{curve.lr / 3:.2g}")}
     words = "lower the rate, or let it fall (schedule: cosine)"
