@@ -20,6 +20,7 @@ from dashboards.figures.rate_figure import rate_chart
 from dashboards.report.document import Block, Bullets, Grid, Notice, Paragraph, Part
 from dashboards.report.evidence import Findings, Study, varied
 from experiments.comparison.comparison import Comparison, level_label
+from experiments.comparison.effects import ANALYSIS_OF_VARIANCE
 from experiments.comparison.matched_cells import VARIANT
 from experiments.records import Objective
 
@@ -150,10 +151,12 @@ def _effects(findings: Findings) -> Iterator[Block]:
     factors = list(varied(findings.outcomes))
     if effects is not None:
         yield Paragraph(effects.words)
-        shares = {" with ".join(share.names): share.share for share in effects.shares}
-        if effects.seeds_share is not None:
-            shares["seeds"] = effects.seeds_share
-        yield from _there(shares_chart(shares, metric=metric, method=f"Method: {effects.method}."))
+        if effects.method == ANALYSIS_OF_VARIANCE:  # a forest's importances are no shares of it
+            shares = {" with ".join(share.names): share.share for share in effects.shares}
+            if effects.seeds_share is not None:
+                shares["seeds"] = effects.seeds_share
+            method = f"Method: {effects.method}."
+            yield from _there(shares_chart(shares, metric=metric, method=method))
     if findings.uncompared:
         listed = ", ".join(f"{name} ({num:,} levels)" for name, num in findings.uncompared.items())
         yield Paragraph(f"Too many levels to compare pair by pair: {listed}.")
