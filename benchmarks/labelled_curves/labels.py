@@ -5,6 +5,7 @@ lies between is undecided, and counts neither way. What has a cause (it diverged
 crept) is judged by that alone, as nothing else would mend it.
 """
 
+import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -138,7 +139,7 @@ def _oscillating(truth: Truth) -> Label:
 
 
 def _swing(values: Sequence[float]) -> float:
-    changes = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    changes = [abs(b - a) for a, b in itertools.pairwise(values)]
     return statistics.median(changes)
 
 

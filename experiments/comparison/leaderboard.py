@@ -32,7 +32,8 @@ class Outcome:
 class Standing:
     """One variant's place. `objective` is None while none of its trials has given a number.
 
-    `values` are what it summarises, one a seed. `others` holds the other metrics (the test split's among them), averaged over those seeds.
+    `values` are what it summarises, one a seed. `others` holds the other metrics (the test split's
+    among them), averaged over those seeds.
     """
 
     variant: str

@@ -109,7 +109,11 @@ def oscillating(reading: Reading) -> Finding | None:
     middle = statistics.median(window)
     swing = statistics.median(map(abs, changes))
     up = sum(change > 0 for change in changes) / len(changes)
-    if middle <= 0 or swing < max(SCATTER * middle, WORTH_IT * start) or not TURNS <= up <= 1 - TURNS:
+    if (
+        middle <= 0
+        or swing < max(SCATTER * middle, WORTH_IT * start)
+        or not TURNS <= up <= 1 - TURNS
+    ):
         return None
     change: dict[str, Any] = {"lr": float(f"{curve.lr / 3:.2g}")}
     words = "lower the rate, or let it fall (schedule: cosine)"

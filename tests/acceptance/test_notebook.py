@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 def test_notebook_runs_on_a_finished_experiment(
     repository: Path, finished_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notebook = nbformat.read(repository / "docs" / "analysis.ipynb", as_version=4)
+    notebook = nbformat.read(repository / "docs" / "analysis.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     (setting,) = (cell for cell in notebook.cells if 'NAME = "quickstart"' in cell.source)
     setting.source = setting.source.replace("quickstart", "small")
     for cell in notebook.cells:  # the small experiment varies other things
