@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.records import TrialConfig
-from workers import learner
+from workers import learner, modules
 from workers.datasets.staged import Split, StagedData
 
 BURST = 40.0
@@ -51,7 +51,7 @@ def played(trick: str, config: TrialConfig, data: StagedData) -> Iterator[None]:
             yield
     elif name == "kill":
         share = float(much.removesuffix("%")) / 100
-        with patch.object(learner, "build_module", _killing(learner.build_module, share)):
+        with patch.object(learner, "build_module", _killing(modules.build_module, share)):
             yield
     else:
         yield
@@ -85,7 +85,8 @@ def _killing(build: Callable[..., nn.Module], share: float) -> Callable[..., nn.
         layers = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
         with torch.no_grad():
             for layer in layers[:-1]:
-                bias: Tensor = layer.bias
+                bias = layer.bias
+                assert isinstance(bias, Tensor)
                 bias[: round(share * len(bias))] = -100.0
         return module
 

@@ -1,8 +1,7 @@
 """Reads the loss curves of one trial: what is wrong with them, and what to change.
 
 It should go down smoothly and flatten out at the end. The thresholds, and why they are so, are
-constants beside each finding (`learning.py`, `shape.py`); docs/diagnosis.md has them, and how
-often they are right.
+constants beside each finding (`learning.py`, `shape.py`); docs/diagnosis.md has them all.
 """
 
 from experiments.diagnosis.finding import Finding

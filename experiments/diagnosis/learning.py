@@ -37,6 +37,10 @@ FALLING: Final = 0.15
 """At most so many of all pairs of a falling loss stand the wrong way round; noise alone would
 leave a half of them."""
 
+SEEN_TO_FALL: Final = 0.01
+"""A loss that has fallen by less than a hundredth of what it began at cannot be told from one that
+stays: ten times the rate would leave it where it is, too."""
+
 LEAST_STEPS: Final = 40
 """With fewer steps it is their number that is wanting, not the rate."""
 
@@ -159,6 +163,9 @@ def too_slow(reading: Reading) -> Finding | None:
         if rising_share(reading.val.values) < wrong:
             (before, after), wrong = own, rising_share(reading.val.values)
     if wrong > FALLING or after <= 0 or after < STEADY * before:
+        return None
+    assert reading.start is not None
+    if before + after < SEEN_TO_FALL * reading.start:
         return None
     most = _LARGEST_LR.get(curve.optimizer, _LARGEST_ADAPTIVE_LR)
     lr = _round(min(curve.lr * _TENFOLD, max(most, 2 * curve.lr)))

@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,11 @@ from experiments.hyperparameters import HYPERPARAMETERS
 
 NAN, INF = math.nan, math.inf
 HEALTHY = tuple(0.1 + 2.0 * math.exp(-epoch / 3) for epoch in range(25))
-REGRESSION = {"task": "regression", "loss": "mean_squared_error", "num_classes": None}
+REGRESSION: dict[str, Any] = {
+    "task": "regression",
+    "loss": "mean_squared_error",
+    "num_classes": None,
+}
 
 
 def drawn(
@@ -23,13 +27,13 @@ def drawn(
     val: Sequence[float] = (),
     *,
     batch: Sequence[float] = (),
-    others: dict[str, Sequence[float]] | None = None,
+    others: Mapping[str, Sequence[float]] | None = None,
     **facts: Any,
 ) -> TrialCurve:
     """Give a curve of a classifier of ten classes, values by epoch from 1."""
-    named = {"train/loss": train, "val/loss": val, "train/batch_loss": batch} | (others or {})
-    known = {"task": "classification", "loss": "cross_entropy", "num_classes": 10, "lr": 0.1}
-    known |= {"epochs": max(len(train), 1), "batch_size": 64} | facts
+    named = {"train/loss": train, "val/loss": val, "train/batch_loss": batch, **(others or {})}
+    known: dict[str, Any] = {"task": "classification", "loss": "cross_entropy", "num_classes": 10}
+    known |= {"lr": 0.1, "epochs": max(len(train), 1), "batch_size": 64} | facts
     series = {name: series_of(enumerate(values, start=1)) for name, values in named.items()}
     return TrialCurve(series=series, **known)
 
@@ -117,6 +121,17 @@ def test_a_steady_fall_that_gets_nowhere_is_too_slow() -> None:
     (finding,) = diagnose(drawn(values, values, batch=[2.3] * 200, lr=0.001))
     assert finding.code is Code.TOO_SLOW
     assert finding.suggestion.change == {"lr": 0.01}
+
+
+def test_a_fall_that_nobody_can_see_is_stuck_and_not_slow() -> None:
+    values = [2.303 - 1e-6 * epoch for epoch in range(20)]
+    (finding,) = diagnose(drawn(values, values, batch=[2.303] * 200, lr=1e-7))
+    assert finding.code is Code.STUCK_AT_CHANCE
+
+
+def test_a_loss_that_reaches_zero_needs_nothing() -> None:
+    values = (4.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    assert diagnose(drawn(values, values, batch=(4.0,) * 50, **REGRESSION)) == ()
 
 
 def test_a_fall_that_is_not_over_wants_more_epochs() -> None:
