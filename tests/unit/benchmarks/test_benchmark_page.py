@@ -87,6 +87,11 @@ def samples() -> dict[str, Any]:
             },
             "goals": [at_most("seconds of `status` at 100000, sqlite", 1.2, 1.7)],
         },
+        "verdicts": {
+            **WHERE,
+            "without_difference": {"plain": {"grids": 1000, "decided": 0.047, "coverage": 0.953}},
+            "power": [{"seeds": 3, "cells": 4, "power": {"0.5": 0.126, "1": 0.323}}],
+        },
         "cold_start": {**WHERE, "seconds": {"--help": times(0.08), "status": times(0.7)}},
     }
 
@@ -119,6 +124,8 @@ def test_page_shows_every_benchmark_and_every_picture_that_it_links(
         "53.8",
         "61,234",
         "On A GPU.",
+        "| plain | 1000 | 4.7 % | 95.3 % |",
+        "| 3 | 4 | 12.6 % | 32.3 % |",
     ):
         assert figure in text
     assert "no PostgreSQL in /usr/lib" in text
