@@ -11,6 +11,7 @@
     │   ├── StoreVersionError       the store was written by another version
     │   ├── StoreBusyError          another orchestrator holds the store
     │   └── MlflowUnavailableError  MLflow cannot be reached or used now
+    ├── IncomparableError       what is to be compared is of different kinds
     ├── WaitTimeoutError        the wait was shorter than the work
     └── CheckpointError         a checkpoint is missing, truncated or altered
 
@@ -123,6 +124,12 @@ class StoreBusyError(StoreError):
 
 class MlflowUnavailableError(StoreError):
     """MLflow cannot be reached or used now; training does not need it, promoting does."""
+
+
+class IncomparableError(TrainyardError):
+    """Experiments are to be compared that have not the same task and objective."""
+
+    exit_code = 2
 
 
 class WaitTimeoutError(TrainyardError):

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     import torch
 
     from dashboards.diagnoses import Diagnosis
-    from experiments.leaderboard import Standing
+    from experiments.comparison.comparison import Comparison
+    from experiments.comparison.leaderboard import Outcome, Standing
+    from experiments.records import Objective
     from orchestrator.mirroring.promotion import Promotion
     from orchestrator.queueing.interventions import Cancellation, Pause
-    from orchestrator.store.rows import Overview
+    from orchestrator.store.rows import ExperimentRow, Overview
+    from trainyard.reporting import Report
     from workers.portrait_records import Portrait
 
 SpecSource = str | Path | Mapping[str, Any]

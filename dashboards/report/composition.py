@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dashboards.figures.chart import Chart, Gallery
+from dashboards.report.curve_sections import curve_parts
 from dashboards.report.document import (
     Block,
     Bullets,
@@ -44,6 +45,7 @@ def _of_one(study: Study, colophon: str) -> Document:
                 parts=(*evidence_parts(findings), *network_part(study)),
                 blocks=tuple(_nothing_yet(findings)),
             ),
+            Section("curves", "Sick curves", parts=tuple(curve_parts(study))),
             method_section([study]),
         ),
         colophon=colophon,
@@ -59,6 +61,7 @@ def _of_several(evidence: Evidence, colophon: str) -> Document:
             parts=(
                 *(() if together is not None else evidence_parts(study.findings)),
                 *network_part(study),
+                *curve_parts(study),
             ),
             blocks=tuple(_summary(study)),
         )

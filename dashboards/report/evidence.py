@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dashboards.diagnoses import Diagnosis, diagnoses
 from dashboards.experiment_labels import experiment_labels
 from experiments.comparison.answer import Answer, Cost, answer
 from experiments.comparison.comparison import Comparison, compare
@@ -70,6 +71,7 @@ class Study:
     portrait: "Portrait | None"
     portrait_note: str
     incidents: Sequence[IncidentRow]
+    diagnoses: Sequence[Diagnosis]
 
     def counts(self) -> dict[str, int]:
         """Count the trials by state, without the states that none has."""
@@ -229,6 +231,9 @@ def _study(
         portrait=None if isinstance(portrait, str) else portrait,
         portrait_note=portrait if isinstance(portrait, str) else "",
         incidents=results.incidents(experiment_id=row.id),
+        diagnoses=diagnoses(
+            results.trials(row.id), results.configs(row.id), results.curve_columns(row.id)
+        ),
     )
 
 

@@ -40,7 +40,11 @@ VERBS: Final = {
     "trials": ("look", "List an experiment's trials."),
     "curves": ("look", "Print an experiment's curves."),
     "show": ("look", "Show one trial: configuration, attempts, curve."),
-    "leaderboard": ("look", "Rank variants over their seeds."),
+    # Compare.
+    "leaderboard": ("compare", "Rank variants over their seeds."),
+    "compare": ("compare", "Compare the levels of one hyperparameter."),
+    "report": ("compare", "Write the answer and its evidence as a page."),
+    "export": ("compare", "Write trials and curves as files."),
     # Diagnose.
     "diagnose": ("diagnose", "Say what each loss curve shows, and what to change."),
     # Catalogue.
@@ -65,6 +69,7 @@ _HEADINGS: Final = {
     "work": "Work",
     "steer": "Steer",
     "look": "Look",
+    "compare": "Compare",
     "diagnose": "Diagnose",
     "catalogue": "Catalogue",
     "house": "House",

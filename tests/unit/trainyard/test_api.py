@@ -35,6 +35,7 @@ PUBLIC = [
     "plan",
     "portrait",
     "promote",
+    "report",
     "resume",
     "retry",
     "run",
