@@ -1,26 +1,11 @@
 """A report of real trials, in a real browser: nothing is asked of anybody, nothing goes wrong."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.acceptance.conftest import Trainyard
-
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        if "CI" in os.environ:
-            pytest.fail(f"there is no {CHROMIUM}")
-        pytest.skip(f"there is no {CHROMIUM}; install chromium, or name one: CHROMIUM=...")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
 def test_report_of_a_run_opens_offline_on_every_screen(

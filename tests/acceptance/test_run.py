@@ -95,7 +95,7 @@ def test_another_home_with_one_worker_gives_the_same_numbers_to_the_last_bit(
     assert "goes on by itself" not in answer.err
     one, other = curves_in(trainyard, finished_home), curves_in(trainyard, other_home)
     assert one == other
-    assert len(one) == 8 * 10
+    assert len(one) == 8 * 11
     assert results_in(trainyard, finished_home) == results_in(trainyard, other_home)
 
 
