@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from benchmarks.contest import OURS
 from benchmarks.pictures import Bar, bars
+from benchmarks.reasons import REASONS
 from benchmarks.record import read
 
 _HEAD: Final = """# What has been measured
@@ -33,6 +34,8 @@ def page(results: Mapping[str, Document]) -> tuple[str, dict[str, str]]:
     parts, pictures = [_HEAD.strip()], {}
     if rows := list(_goal_rows(results)):
         parts += ["## What was wanted", _table(("benchmark", "figure", "wanted", "seen", ""), rows)]
+    if reasons := list(_reasons(results)):
+        parts += ["Why figures were missed, by profiles, and what would help:", "\n".join(reasons)]
     for name, (title, intro, write_up) in _SECTIONS.items():
         if name not in results:
             continue
@@ -306,6 +309,14 @@ def _goal_rows(results: Mapping[str, Document]) -> Iterable[tuple[str, ...]]:
         for goal in results.get(name, {}).get("goals", ()):
             reached = "reached" if goal["reached"] else "**missed**"
             yield name, goal["what"], goal["wanted"], f"{goal['seen']:,}", reached
+
+
+def _reasons(results: Mapping[str, Document]) -> Iterable[str]:
+    for name in _SECTIONS:
+        for goal in results.get(name, {}).get("goals", ()):
+            reason = REASONS.get((name, goal["what"]))
+            if reason and not goal["reached"]:
+                yield f"- {name}, {goal['what']}: {reason}"
 
 
 def _where(document: Document) -> str:

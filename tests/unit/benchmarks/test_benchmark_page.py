@@ -138,6 +138,22 @@ def test_page_says_of_each_goal_whether_it_was_reached(written: tuple[str, dict[
     assert "| queue | seconds of `status` at 100000, sqlite | <= 1.2 | 1.7 | **missed** |" in text
 
 
+def test_page_says_why_what_is_missed_is() -> None:
+    results = read()
+    text, _ = page(results)
+
+    missed = [
+        (name, goal["what"])
+        for name, document in results.items()
+        for goal in document.get("goals", ())
+        if not goal["reached"] and f"| {name} | {goal['what']} |" in text
+    ]
+    assert [miss for miss in missed if f"- {miss[0]}, {miss[1]}: " not in text] == []
+    reached = ("digits_grid", "whole time, times the best peer")
+    assert reached not in missed
+    assert f"- {reached[0]}, {reached[1]}: " not in text
+
+
 def test_tables_are_as_wide_as_their_heads(written: tuple[str, dict[str, str]]) -> None:
     text, _ = written
 
