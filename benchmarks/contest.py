@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -26,6 +27,7 @@ from orchestrator.mirroring.mirror_lock import teller
 COMMAND: Final = str(Path(sys.executable).with_name("trainyard"))
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 OURS: Final = "trainyard"
+_TELLER_STARTS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +258,41 @@ def timed(command: Sequence[str], variables: Mapping[str, str]) -> float:
 
 def until_told(home: Path) -> None:
     """Wait for the process that goes on telling MLflow: it is not to slow what is timed next."""
-    while teller(f"sqlite:///{home / 'trainyard.db'}") is not None:
-        time.sleep(0.1)
+    if started_teller(home) is not None:
+        until_gone(home)
 
 
 def end_telling(home: Path) -> None:
     """End the process that tells MLflow, which for very many runs would take half an hour."""
-    if (process := teller(f"sqlite:///{home / 'trainyard.db'}")) is not None:
+    if (process := started_teller(home)) is not None:
         os.kill(process, signal.SIGTERM)
-        until_told(home)
+        until_gone(home)
+
+
+def started_teller(home: Path) -> int | None:
+    """Give the process that tells MLflow, which may be only starting; None where all is told."""
+    deadline = time.monotonic() + _TELLER_STARTS_SECONDS
+    while (process := teller(_store_of(home))) is None and has_untold(home):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return process
+
+
+def until_gone(home: Path) -> None:
+    """Wait until nobody tells MLflow any more."""
+    while teller(_store_of(home)) is not None:
+        time.sleep(0.1)
+
+
+def has_untold(home: Path) -> bool:
+    """Say whether there is anything that MLflow has not been told."""
+    with closing(sqlite3.connect(home / "trainyard.db")) as store:
+        return store.execute("SELECT 1 FROM outbox LIMIT 1").fetchone() is not None
+
+
+def _store_of(home: Path) -> str:
+    return f"sqlite:///{home / 'trainyard.db'}"
 
 
 def num_cores() -> int:
