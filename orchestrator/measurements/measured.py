@@ -4,25 +4,15 @@ A trial that took the result of another one has none of its own; what it shows i
 through the link to that one.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
-from sys import intern
-from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from experiments.states import TrialState
-from orchestrator.store.rows import (
-    CheckpointRow,
-    Confusion,
-    CurveColumns,
-    CurvePoint,
-    RecordedFiles,
-)
+from orchestrator.measurements.point_columns import point_columns
+from orchestrator.store.rows import CheckpointRow, Confusion, CurveColumns, RecordedFiles
 from orchestrator.store.tables import checkpoint, experiment, metric, trial
-
-_ROWS_AT_ONCE: Final = 10_000
 
 _trained = trial.alias("trained")
 _TRAINED_ID = func.coalesce(trial.c.reused_from, trial.c.id)
@@ -34,7 +24,7 @@ def curves(
     """Give the points of the trials that match, by trial, metric and step."""
     links = connection.execute(select(trial.c.id, _TRAINED_ID).where(of)).all()
     trained = metric.c.trial_id.in_(select(_TRAINED_ID).where(of))
-    found = _columns(connection, trained, metrics)
+    found = point_columns(connection, trained, metrics)
     if all(trial_id == source for trial_id, source in links):
         return found
     places, end = dict[str, slice](), 0
@@ -51,29 +41,6 @@ def curves(
         shown.value.extend(found.value[place])
         shown.timestamp_ms.extend(found.timestamp_ms[place])
     return shown
-
-
-def _columns(
-    connection: Connection, which: ColumnElement[bool], metrics: Sequence[str] | None
-) -> CurveColumns:
-    query = select(*(metric.c[name] for name in CurvePoint._fields)).where(which)
-    query = query.order_by(metric.c.trial_id, metric.c.metric, metric.c.step)
-    if metrics is not None:
-        query = query.where(metric.c.metric.in_(metrics))
-    columns = CurveColumns.empty()
-    # The driver's own tuples, since records would take longer than all the rest; and in parts,
-    # which are gone before there are many for the garbage collector to visit.
-    cursor = connection.execute(query).cursor
-    assert cursor is not None, "a SELECT gives rows"
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        trial_ids, names, epochs, steps, values, times = zip(*rows, strict=True)
-        columns.trial_id.extend(map(intern, trial_ids))
-        columns.metric.extend(map(intern, names))
-        columns.epoch.extend(epochs)
-        columns.step.extend(steps)
-        columns.value.extend([math.nan if value is None else value for value in values])
-        columns.timestamp_ms.extend(times)
-    return columns
 
 
 def confusions(connection: Connection, of: ColumnElement[bool]) -> Mapping[str, Confusion]:
