@@ -303,12 +303,13 @@ def export(
     return tuple(folder / path.name for path in files)
 
 
-def report(*experiments: str, out: str | Path | None = None) -> "Report":
+def report(*experiments: str, out: str | Path | None = None, attach: bool = True) -> "Report":
     """Write the report of an experiment, or of several together; give where it is.
 
     It is one HTML page that needs nothing else, Markdown with pictures, the frames as CSV and
     Parquet, and a manifest; all are written or none, into `out` (a folder of the home unless
-    given).
+    given). Unless `attach` is false, MLflow comes to show them with the best runs of each
+    experiment, as `attach_report` has it.
 
     Raises:
         NotFoundError: There is no such experiment.
@@ -316,7 +317,7 @@ def report(*experiments: str, out: str | Path | None = None) -> "Report":
     """
     from trainyard.reporting import write
 
-    return write(experiments, out=None if out is None else Path(out))
+    return write(experiments, out=None if out is None else Path(out), attach=attach)
 
 
 def _outcomes(experiments: tuple[str, ...]) -> "tuple[Objective, list[Outcome]]":
@@ -430,17 +431,11 @@ def attach_report(experiment: str, folder: str | Path) -> tuple[str, ...]:
     Raises:
         NotFoundError: There is no such experiment.
     """
-    from orchestrator.mirroring.attachment import attach
+    from trainyard.reporting import attach_folder
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:
-        return attach(
-            workplace.settings,
-            workplace.results,
-            workplace.outbox,
-            experiment=experiment,
-            folder=Path(folder),
-        )
+        return attach_folder(workplace, experiment, Path(folder))
 
 
 def _with_reuse(spec: Spec, reuse: bool) -> Spec:

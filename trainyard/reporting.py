@@ -10,6 +10,7 @@ from experiments.errors import TrainyardError
 from trainyard.version import VERSION
 
 if TYPE_CHECKING:
+    from trainyard.workplace import Workplace
     from workers.portrait_records import Portrait
 
 
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
 class Report:
     """Where a report is: its folder, and the names of its files in that, the page first.
 
-    `sentences` are its answer.
+    `sentences` are its answer; `attached` are the trials with whose runs MLflow comes to show it.
     """
 
     folder: Path
     files: tuple[str, ...]
     sentences: tuple[str, ...]
+    attached: tuple[str, ...]
 
 
-def write(experiments: Sequence[str], *, out: Path | None) -> Report:
+def write(experiments: Sequence[str], *, out: Path | None, attach: bool) -> Report:
     """Write the report of experiments into `out`, or into a folder of the home.
 
     Raises:
@@ -45,7 +47,30 @@ def write(experiments: Sequence[str], *, out: Path | None) -> Report:
     now = dt.datetime.now(dt.UTC)
     with whole_folder(folder) as partial:
         written = write_report(evidence, partial, version=VERSION, now=now)
-    return Report(folder, written.files, written.sentences)
+    attached: tuple[str, ...] = ()
+    if attach:
+        with Workplace() as workplace:
+            attached = tuple(
+                trial for row in found for trial in attach_folder(workplace, row.id, folder)
+            )
+    return Report(folder, written.files, written.sentences, attached)
+
+
+def attach_folder(workplace: "Workplace", experiment: str, folder: Path) -> tuple[str, ...]:
+    """Have MLflow show a folder's files with an experiment's best runs; give their trials.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+    """
+    from orchestrator.mirroring.attachment import attach
+
+    return attach(
+        workplace.settings,
+        workplace.results,
+        workplace.outbox,
+        experiment=experiment,
+        folder=folder,
+    )
 
 
 def _portrait(trial_id: str) -> "Portrait | str":

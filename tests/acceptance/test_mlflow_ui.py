@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.acceptance.conftest import COMMAND, Trainyard
+from tests.told_experiment import runs_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -113,6 +114,34 @@ def test_charts_have_the_curves_and_bars_of_the_scores(runs_page: "Page") -> Non
         runs_page.get_by_placeholder("Search metric charts").fill(title)
         runs_page.get_by_text(title, exact=True).first.wait_for()
     runs_page.locator(".js-plotly-plot .bars").first.wait_for(state="attached")
+
+
+def test_a_report_is_shown_with_the_best_run(
+    server: str, browser: "Browser", trainyard: Trainyard, finished_home: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    told = trainyard("report", "small", "--json", home=finished_home)
+    assert told.code == 0, told.err
+    document = told.json()
+    best = trainyard("status", "small", "--json", home=finished_home).json()["experiments"][0]
+    assert document["attached"][0] == best["best"]["trial"]
+    assert len(document["attached"]) == 3
+    client = MlflowClient(server)
+    for run in (runs_of("small", client)[trial].info for trial in document["attached"]):
+        deadline = time.monotonic() + 120
+        names: set[str] = set()
+        while "report/report.html" not in names and time.monotonic() < deadline:
+            time.sleep(0.5)
+            names = {file.path for file in client.list_artifacts(run.run_id, "report")}
+        assert {"report/report.html", "report/figures"} <= names
+    page = browser.new_page(viewport={"width": 1800, "height": 1000})
+    page.set_default_timeout(60_000)
+    first = runs_of("small", client)[document["attached"][0]].info
+    page.goto(f"{server}/#/experiments/{first.experiment_id}/runs/{first.run_id}/artifacts")
+    page.get_by_text("report", exact=True).first.click()
+    page.get_by_text("report.html").first.wait_for()
+    page.close()
 
 
 def test_champion_on_a_server_answers_like_the_trained_network(

@@ -11,9 +11,13 @@ from tests.acceptance.conftest import Trainyard
 def test_report_of_a_run_opens_offline_on_every_screen(
     trainyard: Trainyard, finished_home: Path, browser: Browser, tmp_path: Path
 ) -> None:
-    told = trainyard("report", "small", "--out", tmp_path / "out", "--json", home=finished_home)
+    told = trainyard(
+        *("report", "small", "--no-mlflow", "--out", tmp_path / "out", "--json"),
+        home=finished_home,
+    )
     assert told.code == 0, told.err
     document = told.json()
+    assert document["attached"] == []
     assert len(document["answer"]) == 3
     assert all(Path(name).is_file() for name in document["files"])
     page = Path(document["files"][0])

@@ -116,25 +116,37 @@ def export(experiments: tuple[str, ...], kind: str, out: Path | None, as_json: b
 @click.command(help="Write the answer and its evidence as a page.")
 @_experiments_argument
 @_out_option
+@click.option(
+    "--no-mlflow",
+    "is_kept_back",
+    is_flag=True,
+    help="Do not have MLflow show it with the best runs.",
+)
 @json_option
-def report(experiments: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def report(
+    experiments: tuple[str, ...], out: Path | None, is_kept_back: bool, as_json: bool
+) -> None:
     """Write one HTML page that needs nothing else, Markdown, tables and a manifest."""
     from trainyard.api import report as act
 
     with _writing(out):
-        done = act(*experiments, out=out)
+        done = act(*experiments, out=out, attach=not is_kept_back)
     if as_json:
         print_json(
             {
                 "folder": str(done.folder),
                 "files": [str(done.folder / name) for name in done.files],
                 "answer": list(done.sentences),
+                "attached": list(done.attached),
             }
         )
         return
     for sentence in done.sentences:
         click.echo(printable(sentence))
     say(f"\nWritten: {done.folder} ({len(done.files)} files)")
+    if done.attached:
+        runs = "run" if len(done.attached) == 1 else "runs"
+        say(f"MLflow shows it with the {runs} of {', '.join(done.attached)}")
     say(f"Next: open {done.folder / done.files[0]}, or trainyard mlflow")
 
 
