@@ -31,6 +31,8 @@ class Grid:
         spreads: A factor of the noise for each level; 1 for those that are not named.
         tails: "normal", "heavy" (Student's t with 3 degrees), "skewed" (exponential) or "counts"
             (right answers of 180 examples).
+        cell_spreads: A factor of the noise for each cell; 1 for those that are not named.
+        seeds_of_cells: How many of the seeds each cell has; all for those that are not named.
         missing: Share of trials without a result.
     """
 
@@ -43,6 +45,8 @@ class Grid:
     shared_seed_std: float = 0.0
     spreads: tuple[float, ...] = ()
     tails: str = "normal"
+    cell_spreads: tuple[float, ...] = ()
+    seeds_of_cells: tuple[int, ...] = ()
     missing: float = 0.0
 
 
@@ -99,13 +103,18 @@ def outcomes(grid: Grid, generator: np.random.Generator) -> Iterator[Outcome]:
     shared = generator.normal(0, grid.shared_seed_std, (grid.levels, 1, grid.seeds))
     spreads = np.ones((grid.levels, 1, 1))
     spreads[: len(grid.spreads), 0, 0] = grid.spreads
-    values = cell + both + shared + spreads * _noise(grid, generator, shape)
+    of_cells = np.ones((1, grid.cells, 1))
+    of_cells[0, : len(grid.cell_spreads), 0] = grid.cell_spreads
+    values = cell + both + shared + spreads * of_cells * _noise(grid, generator, shape)
     values[0] += grid.effect
     results = 0.5 + _NOISE * values
     if grid.tails == "counts":
         results = generator.binomial(180, np.clip(0.9 + _NOISE * values, 0, 1)) / 180
     there = generator.random(shape) >= grid.missing
+    num_seeds = dict(enumerate(grid.seeds_of_cells))
     for level, setting, seed in np.ndindex(shape):
+        if seed >= num_seeds.get(setting, grid.seeds):
+            continue
         metrics = {"val/accuracy": float(results[level, setting, seed])}
         yield Outcome(
             f"{level} {setting}",

@@ -34,6 +34,20 @@ WITHOUT_DIFFERENCE: Final = {
         missing=0.05,
     ),
 }  # fmt: skip
+# Seeds that only some cells have. Few degrees of freedom are taken for fewer than they are, so that
+# false verdicts are rarer than 5 %, and the intervals hold the truth more often than 95 %.
+UNEQUAL_SEEDS: Final = {
+    "a third is missing": Grid(cell_std=3.0, missing=0.33, seeds=10),
+    "cells of 2 to 9 seeds": Grid(seeds=9, seeds_of_cells=tuple(range(2, 10))),
+    "half the cells 2 seeds, half 10": Grid(seeds=10, seeds_of_cells=(2,) * 4),
+    "two cells of 2 and 10 seeds": Grid(levels=2, cells=2, seeds=10, seeds_of_cells=(2,)),
+    "2 or 10 seeds, seeds favour levels": Grid(
+        seeds=10, seeds_of_cells=(2,) * 4, shared_seed_std=3.0
+    ),
+    "2 or 10 seeds, unequal spreads": Grid(
+        seeds=10, seeds_of_cells=(2,) * 4, cell_spreads=(5.0,) * 4
+    ),
+}
 SIZES: Final = [(seeds, cells) for seeds in (3, 5, 10) for cells in (1, 4, 16)]
 EFFECTS: Final = (0.5, 1.0, 2.0)
 
@@ -41,9 +55,10 @@ EFFECTS: Final = (0.5, 1.0, 2.0)
 def main() -> None:
     """Simulate, print and keep."""
     num_grids = int(os.environ.get("GRIDS", "1000"))
-    without = {
-        name: simulate(grid, num_grids=num_grids) for name, grid in WITHOUT_DIFFERENCE.items()
-    }
+    without, unequal = (
+        {name: simulate(grid, num_grids=num_grids) for name, grid in kinds.items()}
+        for kinds in (WITHOUT_DIFFERENCE, UNEQUAL_SEEDS)
+    )
     winners = {
         f"{variants} variants": simulate_winners(
             Grid(levels=variants, cells=1), num_grids=num_grids
@@ -55,10 +70,12 @@ def main() -> None:
         "verdicts",
         {
             "grids": num_grids,
-            "without_difference": {name: asdict(seen) for name, seen in without.items()},
+            "without_difference": {
+                name: asdict(seen) for name, seen in {**without, **unequal}.items()
+            },
             "winner_called_better_without_difference": winners,
             "power": power,
-            "goals": goals(without, winners, num_grids=num_grids),
+            "goals": goals(without, unequal, winners, num_grids=num_grids),
         },
     )
 
@@ -75,21 +92,30 @@ def row(seeds: int, cells: int, *, num_grids: int) -> dict[str, Any]:
 
 
 def goals(
-    without: Mapping[str, Seen], winners: Mapping[str, float], *, num_grids: int
+    without: Mapping[str, Seen],
+    unequal: Mapping[str, Seen],
+    winners: Mapping[str, float],
+    *,
+    num_grids: int,
 ) -> list[Goal]:
     """Hold all kinds of grids together to what is wanted, and the worst of them.
 
     The test is exact for plain grids, so their true share of false verdicts is 5 %; what is seen
-    of it lies above that in every other simulation, by up to two standard errors.
+    of it lies above that in every other simulation, by up to two standard errors. Intervals of
+    cells with unequal numbers of seeds are wider than they need be: they may hold it more often.
     """
-    false = [*(seen.decided for seen in without.values()), *winners.values()]
+    every = [*without.values(), *unequal.values()]
+    false = [*(seen.decided for seen in every), *winners.values()]
+    least = min(seen.coverage for seen in every)
     coverage = [seen.coverage for seen in without.values()]
     highest = round(0.05 + 2 * math.sqrt(0.05 * 0.95 / num_grids), 4)
     return [
         at_most("false verdicts, mean of all kinds of grids", 0.05, round(fmean(false), 4)),
         at_most("false verdicts, worst kind (5 % and 2 standard errors)", highest, max(false)),
-        at_least("coverage of the 95 % intervals, least", 0.93, round(min(coverage), 4)),
-        at_most("coverage of the 95 % intervals, most", 0.97, round(max(coverage), 4)),
+        at_least("coverage of the 95 % intervals, least", 0.93, round(least, 4)),
+        at_most(
+            "coverage of the 95 % intervals, most (equal seeds)", 0.97, round(max(coverage), 4)
+        ),
     ]
 
 

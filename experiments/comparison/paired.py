@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.comparison.bootstrap import named_generator
-from experiments.comparison.statistics import student_quantile
+from experiments.comparison.seed_clusters import clustered_error
+from experiments.comparison.statistics import deviation, mean_of, settled, student_quantile
 
 Cell = Mapping[int, float]
 """Seed -> a - b, for the seeds that both have in this cell."""
@@ -50,7 +51,8 @@ class Difference:
         num_cells: Cells with pairs.
         num_seeds: Seeds with pairs: the n behind the interval.
         num_pairs: Pairs of trials.
-        low, high: The t-interval of the mean; None where every cell has one seed.
+        num_single: Cells with one seed, which show no spread.
+        low, high: The t-interval of the mean; None where a cell has one seed.
         p_value: Of the paired t-test, two-sided; None as above.
         sign_flip_p_value: Of the sign-flip test, two-sided; at least 2 / 2^n.
         effect_size: The mean in units of the spread that single pairs have in their cells over
@@ -65,6 +67,7 @@ class Difference:
     num_cells: int
     num_seeds: int
     num_pairs: int
+    num_single: int
     low: float | None
     high: float | None
     p_value: float | None
@@ -78,27 +81,25 @@ class Difference:
 def paired_difference(cells: Sequence[Cell], *, confidence: float = 0.95) -> Difference:
     """Compare two levels by their differences a - b in matched cells.
 
-    Cells with one seed say nothing of the spread; where others have more, they are left out, so
-    that the interval is one of the same mean.
-
     Raises:
         ValueError: There is no pair.
     """
-    several = [cell for cell in cells if len(cell) > 1]
-    used = several or [cell for cell in cells if cell]
+    used = [cell for cell in cells if cell]
     if not used:
         raise ValueError("nothing to compare: no two trials share a cell and a seed")
-    means = [math.fsum(cell.values()) / len(cell) for cell in used]
-    mean = math.fsum(means) / len(used)
+    means = [mean_of(list(cell.values())) for cell in used]
+    mean = mean_of(means)
     pairs = [value for cell in used for value in cell.values()]
-    seeds = sorted({seed for cell in used for seed in cell})
-    low = high = p_value = effect_size = seed_std = None
-    if several:
-        error = _standard_error(used, means, seeds)
-        degrees = len(pairs) / len(used) - 1
+    seeds = {seed for cell in used for seed in cell}
+    num_single = sum(len(cell) == 1 for cell in used)
+    low = high = p_value = flip = effect_size = seed_std = None
+    if not num_single:
+        error, degrees = clustered_error(used, means)
+        error = settled(error, about=mean)
         half = student_quantile((1 + confidence) / 2, degrees) * error
         low, high = mean - half, mean + half
         p_value = _student_p_value(mean, error, degrees)
+        flip = sign_flip_p_value(_contributions(used, sorted(seeds)))
         seed_std = error * math.sqrt(degrees + 1)
         effect_size = _effect_size(mean, used, means)
     return Difference(
@@ -106,10 +107,11 @@ def paired_difference(cells: Sequence[Cell], *, confidence: float = 0.95) -> Dif
         num_cells=len(used),
         num_seeds=len(seeds),
         num_pairs=len(pairs),
+        num_single=num_single,
         low=low,
         high=high,
         p_value=p_value,
-        sign_flip_p_value=sign_flip_p_value(_contributions(used, seeds)) if several else None,
+        sign_flip_p_value=flip,
         effect_size=effect_size,
         win_rate=sum((value > 0) + (value == 0) / 2 for value in pairs) / len(pairs),
         cell_means=tuple(means),
@@ -130,18 +132,17 @@ def welch_difference(
     """
     if not a or not b:
         raise ValueError("nothing to compare: one of the two has no value")
-    mean = math.fsum(a) / len(a) - math.fsum(b) / len(b)
+    mean = mean_of(a) - mean_of(b)
     couples = [one - other for one in a for other in b]
     low = high = p_value = effect_size = seed_std = None
     if len(a) > 1 and len(b) > 1:
-        parts = [_variance(values) / len(values) for values in (a, b)]
-        error = math.sqrt(sum(parts))
-        weights = [part**2 / (len(v) - 1) for part, v in zip(parts, (a, b), strict=True)]
-        degrees = error**4 / sum(weights) if sum(weights) > 0 else len(a) + len(b) - 2.0
+        errors = [deviation(values) / math.sqrt(len(values)) for values in (a, b)]
+        error = settled(math.hypot(*errors), about=mean)
+        degrees = _welch_degrees(errors, (len(a) - 1, len(b) - 1))
         half = student_quantile((1 + confidence) / 2, degrees) * error
         low, high = mean - half, mean + half
         p_value = _student_p_value(mean, error, degrees)
-        spread = math.sqrt((_variance(a) + _variance(b)) / 2)
+        spread = settled(math.hypot(deviation(a), deviation(b)) / math.sqrt(2), about=mean)
         effect_size = mean / spread if spread > 0 else None
         seed_std = error * math.sqrt(min(len(a), len(b)))
     return Difference(
@@ -149,6 +150,7 @@ def welch_difference(
         num_cells=1,
         num_seeds=min(len(a), len(b)),
         num_pairs=0,
+        num_single=int(low is None),
         low=low,
         high=high,
         p_value=p_value,
@@ -217,17 +219,6 @@ def _power(n: int, effect: float, alpha: float) -> float:
     return float(1 - nctdtr(n - 1, shift, limit) + nctdtr(n - 1, shift, -limit))
 
 
-def _standard_error(cells: Sequence[Cell], means: Sequence[float], seeds: Sequence[int]) -> float:
-    """Give the root of the sum over seeds of (sum over cells of weighted residuals)^2."""
-    sums = dict.fromkeys(seeds, 0.0)
-    for cell, mean in zip(cells, means, strict=True):
-        n = len(cell)
-        weight = math.sqrt(n / (n - 1)) / (n * len(cells))
-        for seed, value in cell.items():
-            sums[seed] += weight * (value - mean)
-    return math.sqrt(math.fsum(total**2 for total in sums.values()))
-
-
 def _contributions(cells: Sequence[Cell], seeds: Sequence[int]) -> list[float]:
     """Give what each seed adds to the mean difference."""
     sums = dict.fromkeys(seeds, 0.0)
@@ -239,11 +230,20 @@ def _contributions(cells: Sequence[Cell], seeds: Sequence[int]) -> list[float]:
 
 def _effect_size(mean: float, cells: Sequence[Cell], means: Sequence[float]) -> float | None:
     within = [
-        math.fsum((value - cell_mean) ** 2 for value in cell.values()) / (len(cell) - 1)
+        (value - cell_mean) / math.sqrt((len(cell) - 1) * len(cells))
         for cell, cell_mean in zip(cells, means, strict=True)
+        for value in cell.values()
     ]
-    spread = math.sqrt(math.fsum(within) / len(within))
+    spread = settled(math.hypot(*within), about=mean)
     return mean / spread if spread > 0 else None
+
+
+def _welch_degrees(errors: Sequence[float], degrees: Sequence[int]) -> float:
+    largest = max(errors)
+    if largest == 0.0:
+        return float(sum(degrees))
+    parts = [(error / largest) ** 2 for error in errors]
+    return sum(parts) ** 2 / sum(p**2 / own for p, own in zip(parts, degrees, strict=True))
 
 
 def _student_p_value(mean: float, error: float, degrees: float) -> float:
@@ -252,8 +252,3 @@ def _student_p_value(mean: float, error: float, degrees: float) -> float:
     if error == 0.0:
         return 1.0 if mean == 0.0 else 0.0
     return float(2 * stdtr(degrees, -abs(mean) / error))
-
-
-def _variance(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

@@ -13,6 +13,10 @@ Bounds = tuple[float, float]
 UNBOUNDED: Final[Bounds] = (-math.inf, math.inf)
 
 
+_ROUNDING: Final = 1e-12
+"""Of a number's size: what differs by less is equal but for rounding."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Mean and spread of one number over seeds.
@@ -63,13 +67,32 @@ def summarise(
     """
     if not values:
         raise ValueError("nothing to summarise: got no values")
-    n = len(values)
-    mean = math.fsum(values) / n
+    n, mean = len(values), mean_of(values)
     if n == 1:
         return Summary(mean, None, 1, None, None)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    std = deviation(values)
     half = student_quantile(1 - (1 - confidence) / 2, n - 1) * std / math.sqrt(n)
     return Summary(mean, std, n, clip(mean - half, bounds), clip(mean + half, bounds))
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Give the mean, also of numbers whose sum is too large for one."""
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Give the sample standard deviation (n - 1) of two values or more; 0 if it is but rounding."""
+    mean = mean_of(values)
+    spread = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
+    return settled(spread, about=mean)
+
+
+def settled(spread: float, *, about: float) -> float:
+    """Give a spread, 0 where it is so small beside the mean that it can only be rounding."""
+    return 0.0 if spread < _ROUNDING * abs(about) else spread
 
 
 def student_quantile(probability: float, degrees: float) -> float:

@@ -69,12 +69,10 @@ def judge(
     low, high = difference.low, difference.high
     seeds = count(difference.num_seeds, "seed")
     if low is None or high is None or adjusted_p_value is None:
-        return Judgement(
-            Verdict.NOT_ENOUGH_SEEDS,
-            f"not enough seeds: {a} is {_apart(gain, metric)} {b} over {seeds} shared, which shows "
-            f"no spread to judge that by; run {FEWEST_SEEDS} seeds or more",
-            FEWEST_SEEDS,
+        words = (
+            f"not enough seeds: {a} is {_apart(gain, metric)} {b}; {_without_spread(difference)}"
         )
+        return Judgement(Verdict.NOT_ENOUGH_SEEDS, words, FEWEST_SEEDS)
     corrected = f" after Holm for {num_comparisons:,} pairs" if num_comparisons > 1 else ""
     sure = f"{p_text(adjusted_p_value)}{corrected}, {seeds}"
     basis = f"{interval_text(low, high, metric, maximize=maximize)}, {sure}"
@@ -89,6 +87,20 @@ def judge(
     return _undecided(
         difference, f"{a} is {_apart(gain, metric, high - low)} {b}", basis, num_comparisons
     )
+
+
+def _without_spread(difference: Difference) -> str:
+    """Say which settings show no spread, and what to do."""
+    if difference.num_cells == 1:
+        return f"they share 1 seed, which shows no spread; run {FEWEST_SEEDS} seeds or more"
+    cells = f"{difference.num_cells:,} matched settings"
+    if difference.num_single == difference.num_cells:
+        which = f"each of {cells} has"
+    else:
+        has = "has" if difference.num_single == 1 else "have"
+        which = f"{difference.num_single:,} of {cells} {has}"
+    advice = f"run {FEWEST_SEEDS} seeds or more of each"
+    return f"{which} 1 seed in common, which shows no spread; {advice}"
 
 
 def _undecided(difference: Difference, seen: str, basis: str, num_comparisons: int) -> Judgement:

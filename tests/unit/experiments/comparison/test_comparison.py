@@ -78,6 +78,31 @@ def test_one_seed_or_two_are_never_enough(seeds: int) -> None:
     assert (pair.low is None) == (seeds == 1)
 
 
+def test_a_setting_with_one_seed_leaves_the_verdict_open_and_is_told() -> None:
+    outcomes = two_levels(0.3)
+    for activation, value in (("relu", 0.1), ("tanh", 0.9)):
+        outcomes.append(trial(value, 0, activation=activation, lr=0.9))
+    (pair,) = compare(outcomes, by="activation", objective=ACCURACY).pairs
+    assert (pair.num_cells, pair.verdict, pair.low) == (3, Verdict.NOT_ENOUGH_SEEDS, None)
+    assert pair.difference == pytest.approx((0.3 + 0.3 - 0.8) / 3)
+    assert pair.words.startswith(
+        "not enough seeds: tanh is 6.67 points better than relu; 1 of 3 matched settings has 1 "
+        "seed in common, which shows no spread; run 3 seeds or more of each"
+    ) or pair.words.startswith("not enough seeds: relu is 6.67 points worse than tanh; 1 of 3")
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ((0.1,), "they share 1 seed, which shows no spread; run 3 seeds or more"),
+        ((0.1, 0.5), "each of 2 matched settings has 1 seed in common, which shows no spread"),
+    ],
+)
+def test_one_seed_is_told_as_what_it_is(rates: tuple[float, ...], words: str) -> None:
+    outcomes = [o for o in two_levels(0.3, seeds=1) if o.params["lr"] in rates]
+    assert words in compare(outcomes, by="activation", objective=ACCURACY).pairs[0].words
+
+
 def test_a_smaller_loss_is_better() -> None:
     objective = Objective("val/loss", "minimize")
     outcomes = [

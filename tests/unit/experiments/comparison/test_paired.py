@@ -108,16 +108,38 @@ def test_what_is_missing_leaves_the_rest_in() -> None:
     assert found.mean == pytest.approx(0.2)
 
 
-def test_a_cell_with_one_seed_is_left_out_beside_others() -> None:
-    found = paired_difference([{0: 0.1, 1: 0.3}, {0: 9.0}])
-    assert found.num_cells == 1
-    assert found.mean == pytest.approx(0.2)
+def test_a_cell_with_one_seed_counts_and_leaves_the_spread_unknown() -> None:
+    found = paired_difference([{0: 0.1, 1: 0.3, 2: 0.2}, {0: 9.0}])
+    assert (found.num_cells, found.num_single, found.num_pairs) == (2, 1, 4)
+    assert found.mean == pytest.approx(4.6)
+    assert found.low is found.high is found.p_value is found.seed_std is None
+    assert found.sign_flip_p_value is found.effect_size is None
 
 
 def test_one_seed_shows_no_spread() -> None:
     found = paired_difference([{0: 0.1}, {0: 0.3}])
     assert found.mean == pytest.approx(0.2)
     assert found.low is found.p_value is found.sign_flip_p_value is found.seed_std is None
+
+
+def test_what_is_but_rounding_is_no_spread() -> None:
+    cell = {0: 0.33 - 0.3, 1: 0.23 - 0.2, 2: 1.13 - 1.1}
+    assert len(set(cell.values())) == 3
+    found = paired_difference([cell])
+    assert (found.p_value, found.effect_size, found.seed_std) == (0.0, None, 0.0)
+
+
+def test_numbers_whose_squares_do_not_fit_are_compared_as_well() -> None:
+    table = [[0.1, 0.3, 0.2, 0.25], [0.05, 0.35, 0.4, -0.1]]
+    plain = paired_difference(cells(table))
+    large = paired_difference(cells([[1e200 * value for value in row] for row in table]))
+    assert large.p_value == pytest.approx(plain.p_value)
+    assert large.effect_size == pytest.approx(plain.effect_size)
+    one, other = (
+        welch_difference(*table),
+        welch_difference(*([1e200 * v for v in t] for t in table)),
+    )
+    assert other.p_value == pytest.approx(one.p_value)
 
 
 def test_nothing_cannot_be_compared() -> None:
