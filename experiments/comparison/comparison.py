@@ -70,7 +70,7 @@ class Pair:
         num_incomplete: Cells that lack a result of some seed.
         bound: Hyperparameters that change with the level, and may be why.
         seeds_needed: For a verdict with power 0.8, if the difference is what it seems.
-        margin: What counts as tied.
+        margin: What counts as tied, for these two.
         words: All of it in a sentence, without a full stop.
     """
 
@@ -147,11 +147,8 @@ def compare(
     levels = _ordered(
         [_level(level, group, objective) for level, group in groups.items()], objective
     )
-    means = [level.mean for level in levels if level.mean is not None]
-    if margin is None:
-        margin = default_margin(objective.metric, fmean(means) if means else 0.0)
     found = [
-        _found(a.level, b.level, groups, by=by, metric=objective.metric)
+        _found(a, b, groups, by=by, metric=objective.metric)
         for a, b in itertools.combinations(levels, 2)
     ]
     return Comparison(
@@ -166,19 +163,19 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    a: Any
-    b: Any
+    a: Level
+    b: Level
     matched: Matched
     difference: Difference | None
     method: str
 
 
-def _found(a: Any, b: Any, groups: dict[Any, list[Outcome]], *, by: str, metric: str) -> _Found:
+def _found(a: Level, b: Level, groups: dict[Any, list[Outcome]], *, by: str, metric: str) -> _Found:
     """Match two levels; variants that share too few seeds stand as two samples."""
-    matched = match(groups[a], groups[b], by=by, metric=metric)
+    matched = match(groups[a.level], groups[b.level], by=by, metric=metric)
     num_shared = max(map(len, matched.cells), default=0)
     if by == VARIANT and num_shared < FEWEST_SEEDS:
-        values = [_results(groups[level], metric) for level in (a, b)]
+        values = [_results(groups[each.level], metric) for each in (a, b)]
         if min(map(len, values)) > max(1, num_shared):
             return _Found(a, b, matched, _possible(welch_difference(*values), metric), "unpaired")
     if not matched.cells:
@@ -196,7 +193,7 @@ def _possible(difference: Difference, metric: str) -> Difference:
 
 
 def _judged(
-    found: Sequence[_Found], objective: Objective, margin: float, picked_from: int
+    found: Sequence[_Found], objective: Objective, margin: float | None, picked_from: int
 ) -> list[Pair]:
     """Adjust all p-values together, and give each pair its verdict."""
     adjusted, flipped = (
@@ -218,13 +215,16 @@ def _adjusted(p_values: Sequence[float | None], picked_from: int) -> list[float 
 def _pair(
     found: _Found,
     objective: Objective,
-    margin: float,
+    margin: float | None,
     p_value: float | None,
     flip: float | None,
     num_comparisons: int,
 ) -> Pair:
     matched, difference = found.matched, found.difference
-    a, b = level_label(found.a), level_label(found.b)
+    a, b = level_label(found.a.level), level_label(found.b.level)
+    if margin is None:
+        means = [each.mean for each in (found.a, found.b) if each.mean is not None]
+        margin = default_margin(objective.metric, means)
     maximize = objective.goal == "maximize"
     if difference is None:
         words = f"{a} and {b} cannot be compared: no two of their results share {_shared(matched)}"
@@ -241,14 +241,13 @@ def _pair(
             num_comparisons=num_comparisons,
         )
     sign = 1 if maximize else -1
-    means = difference.cell_means if difference else ()
-    better = sum(sign * mean > 0 for mean in means)
+    better = sum(sign * mean > 0 for mean in difference.cell_means) if difference else 0
     win_rate = difference.win_rate if difference else None
     if win_rate is not None and not maximize:
         win_rate = 1 - win_rate
     return Pair(
-        a=found.a,
-        b=found.b,
+        a=found.a.level,
+        b=found.b.level,
         difference=difference.mean if difference else None,
         low=difference.low if difference else None,
         high=difference.high if difference else None,

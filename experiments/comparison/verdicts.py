@@ -7,6 +7,7 @@ margin: the difference, if there is one, is too small to matter (two one-sided t
 1987, at 2.5 %). Whatever is neither is not known yet, and more seeds would tell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -44,13 +45,15 @@ class Judgement:
     seeds_needed: int | None
 
 
-def default_margin(metric: str, typical: float) -> float:
+def default_margin(metric: str, means: Sequence[float]) -> float:
     """Give the difference that is too small to matter, unless somebody says otherwise.
 
-    One percentage point of what is a share (accuracy, error, ...), 2 % of the typical value of
-    everything else.
+    One percentage point of what is a share (accuracy, error, ...); of everything else 2 % of the
+    mean that is nearest to 0. One that diverged must not widen what passes for a tie.
     """
-    return _MARGIN_OF_SHARES if is_share(metric) else _RELATIVE_MARGIN * abs(typical)
+    if is_share(metric):
+        return _MARGIN_OF_SHARES
+    return _RELATIVE_MARGIN * min(map(abs, means), default=0.0)
 
 
 def judge(

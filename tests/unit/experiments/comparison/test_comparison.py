@@ -121,6 +121,23 @@ def test_a_smaller_loss_is_better() -> None:
     assert pair.difference < 0
 
 
+def test_a_level_that_diverged_makes_no_ties_of_others() -> None:
+    objective = Objective("val/loss", "minimize")
+    losses = {"a": 1.0, "b": 1.1, "c": 1.01, "diverged": 1e6}
+    outcomes = [
+        Outcome(
+            name, {"lr": name}, seed, {"val/loss": loss + (ord(name[0]) % 3 + 1) * LUCK[seed] / 5}
+        )
+        for name, loss in losses.items()
+        for seed in range(5)
+    ]
+    pairs = {(p.a, p.b): p for p in compare(outcomes, by="lr", objective=objective).pairs}
+    assert pairs["a", "b"].margin == pytest.approx(0.02, rel=1e-3)
+    assert pairs["b", "diverged"].margin == pytest.approx(0.022, rel=1e-3)
+    assert "too little to matter" not in pairs["a", "b"].words
+    assert pairs["a", "b"].verdict is pairs["a", "diverged"].verdict is Verdict.BETTER
+
+
 def test_what_only_one_level_has_is_averaged_and_told() -> None:
     outcomes = [trial(0.8 + LUCK[seed], seed, optimizer="adam", lr=0.1) for seed in range(5)]
     outcomes += [
