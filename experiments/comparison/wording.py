@@ -2,8 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from experiments.comparison.statistics import is_share
+
+_MOST_DECIMALS: Final = 8
+_FOUR_DIGITS: Final = 999.5
+"""From here on three digits would leave out some before the point."""
+_LARGE: Final = 1e15
+"""From here on numbers are written with an exponent."""
 
 
 def interval_text(low: float, high: float, metric: str, *, maximize: bool) -> str:
@@ -41,11 +48,15 @@ def level_text(value: float, metric: str, *, spread: float | None = None) -> str
 
 def rounded(value: float, spread: float | None = None) -> str:
     """Write a number to the second digit of its spread, or to three digits without one."""
-    if spread is None or spread == 0.0 or not math.isfinite(spread):
-        return f"{value:.3g}" if abs(value) < 1e3 else f"{value:,.0f}"
+    if spread is None or spread == 0.0 or not math.isfinite(spread) or abs(value) >= _LARGE:
+        is_short = abs(value) < _FOUR_DIGITS or abs(value) >= _LARGE
+        return f"{value:.3g}" if is_short else f"{value:,.0f}"
     decimals = max(0, 1 - math.floor(math.log10(abs(spread))))
+    if decimals > _MOST_DECIMALS and abs(value) >= 1e-3:
+        return f"{value:,.{_MOST_DECIMALS}f}".rstrip("0").rstrip(".")
     shown = f"{value:,.{decimals}f}"
-    return shown if decimals <= 8 and (value == 0 or shown.strip("-0.")) else f"{value:.1g}"
+    told = value == 0 or shown.strip("-0.")
+    return shown if told and decimals <= _MOST_DECIMALS else f"{value:.{2 if told else 1}g}"
 
 
 def p_text(p_value: float) -> str:
