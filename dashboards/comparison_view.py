@@ -6,7 +6,8 @@ from rich.console import RenderableType
 
 from dashboards.numbers import metric_text
 from dashboards.tables import Column, fitted_table, shown
-from experiments.comparison.comparison import Comparison, Level, Pair, level_label
+from experiments.comparison.comparison import Comparison, Pair
+from experiments.comparison.levels import Level, level_label
 from experiments.comparison.wording import p_text
 
 
@@ -19,7 +20,8 @@ def comparison_view(name: str, comparison: Comparison, *, width: int) -> Iterato
             Column(shown(comparison.by), flexible=True),
             Column(f">{metric}"),
             Column(">95% interval", drop=1),
-            Column(">n"),
+            Column(">seeds"),
+            Column(">results", drop=3),
             Column(">failed", drop=2),
         ],
         [_level_row(level, metric) for level in comparison.levels],
@@ -55,6 +57,7 @@ def _level_row(level: Level, metric: str) -> list[str]:
         shown(level_label(level.level)),
         "no result" if level.mean is None else metric_text(metric, level.mean),
         _interval(level.low, level.high, metric),
+        str(level.num_seeds),
         str(level.n),
         str(level.num_failed) if level.num_failed else "",
     ]

@@ -9,6 +9,7 @@ from dashboards.experiment_labels import experiment_labels
 from experiments.comparison.answer import Answer, Cost, answer
 from experiments.comparison.comparison import Comparison, compare
 from experiments.comparison.leaderboard import Outcome, Standing, rank
+from experiments.comparison.level_keys import level_key
 from experiments.comparison.matched_cells import VARIANT
 from experiments.records import Objective, TrialConfig
 from experiments.states import TERMINAL_STATES, TrialState
@@ -166,7 +167,7 @@ def varied(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """Give the hyperparameters of more than one level, with their number of levels."""
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.params)
     levels = {
-        name: len({outcome.params[name] for outcome in outcomes if name in outcome.params})
+        name: len({level_key(o.params[name]) for o in outcomes if name in o.params})
         for name in names
     }
     return {name: number for name, number in levels.items() if number > 1}

@@ -19,8 +19,9 @@ from dashboards.figures.portrait_figures import portrait_galleries
 from dashboards.figures.rate_figure import rate_chart
 from dashboards.report.document import Block, Bullets, Grid, Notice, Paragraph, Part
 from dashboards.report.evidence import Findings, Study, varied
-from experiments.comparison.comparison import Comparison, level_label
+from experiments.comparison.comparison import Comparison
 from experiments.comparison.effects import ANALYSIS_OF_VARIANCE
+from experiments.comparison.levels import level_label
 from experiments.comparison.matched_cells import VARIANT
 from experiments.records import Objective
 

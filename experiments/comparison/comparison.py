@@ -4,21 +4,14 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any
 
 from experiments.comparison.leaderboard import Outcome
-from experiments.comparison.matched_cells import (
-    VARIANT,
-    Matched,
-    has_level,
-    level_of,
-    levels_of,
-    match,
-)
+from experiments.comparison.levels import Group, Level, grouped, level_label, results
+from experiments.comparison.matched_cells import VARIANT, Matched, has_level, match
 from experiments.comparison.multiplicity import holm
 from experiments.comparison.paired import Difference, paired_difference, welch_difference
-from experiments.comparison.statistics import Summary, clip, metric_bounds, summarise
+from experiments.comparison.statistics import clip, metric_bounds
 from experiments.comparison.verdicts import (
     FEWEST_SEEDS,
     Judgement,
@@ -28,29 +21,7 @@ from experiments.comparison.verdicts import (
 )
 from experiments.comparison.wording import count, listed
 from experiments.language.kinds import nearest
-from experiments.language.printable import number_text, printable
 from experiments.records import Objective
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level and what its trials gave, as they are: not matched with another level's.
-
-    Attributes:
-        level: The value of the hyperparameter, or the variant's label.
-        mean: Over all its results; None without any. `low` and `high` are the t-interval of its
-            mean over seeds (each seed's mean over the level's cells is one value).
-        n: Results.
-        num_trials: Trials asked for; `num_failed` of them ended without a result.
-    """
-
-    level: Any
-    mean: float | None
-    n: int
-    low: float | None
-    high: float | None
-    num_trials: int
-    num_failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +111,16 @@ def compare(
             f"cannot compare by {by!r}: no trial has it{nearest(by, known)}; "
             f"there are {', '.join(known)}"
         )
-    groups = {
-        level: [o for o in concerned if level_of(o, by) == level]
-        for level in levels_of(concerned, by)
-    }
-    levels = _ordered(
-        [_level(level, group, objective) for level, group in groups.items()], objective
-    )
+    groups = grouped(concerned, by=by, objective=objective)
     found = [
-        _found(a, b, groups, by=by, metric=objective.metric)
-        for a, b in itertools.combinations(levels, 2)
+        _found(a, b, by=by, metric=objective.metric) for a, b in itertools.combinations(groups, 2)
     ]
+    levels = tuple(group.level for group in groups)
     return Comparison(
         by=by,
         metric=objective.metric,
         goal=objective.goal,
-        levels=tuple(levels),
+        levels=levels,
         pairs=tuple(_judged(found, objective, margin, picked_from)),
         caveats=tuple(_caveats(levels, by, len(outcomes) - len(concerned))),
     )
@@ -170,12 +135,13 @@ class _Found:
     method: str
 
 
-def _found(a: Level, b: Level, groups: dict[Any, list[Outcome]], *, by: str, metric: str) -> _Found:
+def _found(one: Group, other: Group, *, by: str, metric: str) -> _Found:
     """Match two levels; variants that share too few seeds stand as two samples."""
-    matched = match(groups[a.level], groups[b.level], by=by, metric=metric)
+    a, b = one.level, other.level
+    matched = match(one.trials, other.trials, by=by, metric=metric)
     num_shared = max(map(len, matched.cells), default=0)
     if by == VARIANT and num_shared < FEWEST_SEEDS:
-        values = [_results(groups[each.level], metric) for each in (a, b)]
+        values = [results(each.trials, metric) for each in (one, other)]
         if min(map(len, values)) > max(1, num_shared):
             return _Found(a, b, matched, _possible(welch_difference(*values), metric), "unpaired")
     if not matched.cells:
@@ -295,50 +261,6 @@ def _shared(matched: Matched) -> str:
     return "all else and a seed" if not matched.num_incomplete else "a setting and a seed"
 
 
-def _level(level: Any, group: Sequence[Outcome], objective: Objective) -> Level:
-    metric = objective.metric
-    values = _results(group, metric)
-    by_seed: dict[int, list[float]] = {}
-    for outcome in group:
-        value = outcome.value(metric)
-        if value is not None:
-            by_seed.setdefault(outcome.seed, []).append(value)
-    summary = _over_seeds(list(by_seed.values()), metric)
-    return Level(
-        level=level,
-        mean=math.fsum(values) / len(values) if values else None,
-        n=len(values),
-        low=summary.low if summary else None,
-        high=summary.high if summary else None,
-        num_trials=len(group),
-        num_failed=sum(o.ended and o.value(metric) is None for o in group),
-    )
-
-
-def _over_seeds(by_seed: Sequence[Sequence[float]], metric: str) -> Summary | None:
-    """Summarise the means of seeds, if every seed has as many results as the others.
-
-    If not, the means differ by which cells they lack, and their spread would say so.
-    """
-    if len({len(values) for values in by_seed}) != 1:
-        return None
-    return summarise([fmean(values) for values in by_seed], bounds=metric_bounds(metric))
-
-
-def _results(group: Sequence[Outcome], metric: str) -> list[float]:
-    values = (outcome.value(metric) for outcome in group)
-    return [value for value in values if value is not None]
-
-
-def _ordered(levels: list[Level], objective: Objective) -> list[Level]:
-    sign = -1.0 if objective.goal == "maximize" else 1.0
-
-    def order(level: Level) -> tuple[bool, float]:
-        return level.mean is None, 0.0 if level.mean is None else sign * level.mean
-
-    return sorted(levels, key=order)
-
-
 def _caveats(levels: Sequence[Level], by: str, num_without: int) -> list[str]:
     said = []
     if len(levels) == 1:
@@ -360,10 +282,3 @@ def _caveats(levels: Sequence[Level], by: str, num_without: int) -> list[str]:
     elif num_without:
         said.append(f"{num_without:,} trials have no {by} and stand aside.")
     return said
-
-
-def level_label(level: Any) -> str:
-    """Write a level for people, safely."""
-    if isinstance(level, float | int) and not isinstance(level, bool):
-        return number_text(level)
-    return printable(str(level))

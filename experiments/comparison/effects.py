@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.comparison.forest import forest_importances
 from experiments.comparison.leaderboard import Outcome
+from experiments.comparison.level_keys import keyed
 from experiments.comparison.wording import count, percent
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Effects:
 
 
 _Rows = list[tuple[Mapping[str, Any], int, float]]
+"""Of each result the keys of its hyperparameters' values (`level_keys`), its seed, the number."""
 
 
 def effects(outcomes: Sequence[Outcome], *, metric: str) -> Effects:
@@ -75,7 +77,7 @@ def effects(outcomes: Sequence[Outcome], *, metric: str) -> Effects:
     of Experiments", chapter 5.)
     """
     rows: _Rows = []
-    for outcome in outcomes:
+    for outcome in keyed(outcomes):
         value = outcome.value(metric)
         if value is not None:
             rows.append((outcome.params, outcome.seed, value))
@@ -113,7 +115,7 @@ def _factors(rows: _Rows) -> tuple[dict[str, list[Any]], dict[str, str]]:
 
 
 def _is_number(levels: Sequence[Any]) -> bool:
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
+    return all(isinstance(level, int | float) for level in levels)
 
 
 def _balanced(rows: _Rows, factors: Mapping[str, Sequence[Any]]) -> "np.ndarray | None":
@@ -121,13 +123,16 @@ def _balanced(rows: _Rows, factors: Mapping[str, Sequence[Any]]) -> "np.ndarray 
     import numpy as np
 
     num_cells = math.prod(map(len, factors.values()))
-    seeds = list(dict.fromkeys(seed for _, seed, _ in rows))
+    seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seed for _, seed, _ in rows))}
     if num_cells * len(seeds) != len(rows):
         return None
     table = np.full((*map(len, factors.values()), len(seeds)), np.nan)
+    places = {
+        name: {level: i for i, level in enumerate(levels)} for name, levels in factors.items()
+    }
     for params, seed, value in rows:
-        place = (levels.index(params.get(name)) for name, levels in factors.items())
-        table[(*place, seeds.index(seed))] = value
+        place = (place_of[params.get(name)] for name, place_of in places.items())
+        table[(*place, seeds[seed])] = value
     return None if np.isnan(table).any() else table
 
 
@@ -138,6 +143,7 @@ def _variance_shares(
     import numpy as np
 
     num_seeds, names = table.shape[-1], list(factors)
+    table = table / np.abs(table).max()  # squares of large numbers do not fit
     total = float(np.sum((table - table.mean()) ** 2))
     error = float(np.sum((table - table.mean(axis=-1, keepdims=True)) ** 2))
     degrees_error = table.size - table.size // num_seeds

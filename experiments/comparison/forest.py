@@ -31,14 +31,16 @@ def forest_importances(
     """Share out importance among hyperparameters; parts add up to 1, or are all 0.
 
     Breiman (2001): how much worse a forest foretells the results when a hyperparameter is
-    shuffled, by the forest's own trees on all trials. Numbers stand as they are (a missing one
-    below all others), names and mixtures as one column a value, which are shuffled together.
+    shuffled, by the forest's own trees on all trials. Numbers stand in their order, which is all
+    that a tree asks of them (a missing one below all others); names and mixtures as one column a
+    value, which are shuffled together.
     """
     import numpy as np
     from sklearn.ensemble import RandomForestRegressor
 
     blocks = {name: _encoded(column) for name, column in columns.items()}
     inputs, results = np.hstack(list(blocks.values())), np.asarray(values, dtype=float)
+    results = results / np.abs(results).max()  # squares of large numbers do not fit
     forest = RandomForestRegressor(
         _NUM_TREES, oob_score=False, bootstrap=True, random_state=0, n_jobs=1
     ).fit(inputs, results)
@@ -86,9 +88,9 @@ def _error(foretold: "np.ndarray", results: "np.ndarray") -> float:
 def _encoded(column: Sequence[Any]) -> "np.ndarray":
     import numpy as np
 
-    known = [value for value in column if value is not None]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
-        below = min(known) - 1 if known else 0
-        return np.array([[below if value is None else value] for value in column], dtype=float)
+    known = {value for value in column if value is not None}
+    if all(isinstance(value, int | float) for value in known):
+        places = {value: place for place, value in enumerate(sorted(known), start=1)}
+        return np.array([[places.get(value, 0)] for value in column], dtype=float)
     levels = list(dict.fromkeys(column))
     return np.array([[value == level for level in levels] for value in column], dtype=float)

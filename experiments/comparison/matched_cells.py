@@ -8,17 +8,17 @@ with two momenta), their mean stands for it: taking the best of them would flatt
 more to choose from. Which hyperparameters are bound is told, since the difference may be theirs.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Final
 
 from experiments.comparison.leaderboard import Outcome
+from experiments.comparison.statistics import mean_of, settled
 
 VARIANT: Final = "variant"
 """What to compare by when variants as such are meant, whatever they differ in."""
 
-_NONE: Final = "(none)"
+_NONE: Final = (type(None), "no value")
 _Place = tuple[Hashable, int]
 
 
@@ -39,11 +39,6 @@ class Matched:
     bound: tuple[str, ...]
 
 
-def levels_of(outcomes: Iterable[Outcome], by: str) -> list[Any]:
-    """List the values of a hyperparameter (or the variants) as they first occur."""
-    return list(dict.fromkeys(level_of(o, by) for o in outcomes if has_level(o, by)))
-
-
 def has_level(outcome: Outcome, by: str) -> bool:
     """Say whether a trial has the hyperparameter at all."""
     return by == VARIANT or by in outcome.params
@@ -55,7 +50,10 @@ def level_of(outcome: Outcome, by: str) -> Any:
 
 
 def match(a: Sequence[Outcome], b: Sequence[Outcome], *, by: str, metric: str) -> Matched:
-    """Match the trials of two levels on cells and seeds."""
+    """Match the trials of two levels on cells and seeds.
+
+    Their hyperparameters have keys for values (`level_keys.keyed`).
+    """
     others: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
     if by != VARIANT:
@@ -72,7 +70,7 @@ def match(a: Sequence[Outcome], b: Sequence[Outcome], *, by: str, metric: str) -
         if one is None or other is None:
             incomplete.add(cell)
         else:
-            differences.setdefault(cell, {})[seed] = one - other
+            differences.setdefault(cell, {})[seed] = _apart(one, other)
     all_cells = {cell for cell, _ in (*asked_a, *asked_b)}
     return Matched(
         cells=tuple(differences.values()),
@@ -82,7 +80,13 @@ def match(a: Sequence[Outcome], b: Sequence[Outcome], *, by: str, metric: str) -
     )
 
 
-def _values(outcomes: Sequence[Outcome], key: str) -> set[Any]:
+def _apart(one: float, other: float) -> float:
+    """Give the difference, 0 where it is but that of rounding."""
+    difference = one - other
+    return difference if settled(abs(difference), about=max(abs(one), abs(other))) else 0.0
+
+
+def _values(outcomes: Sequence[Outcome], key: str) -> set[Hashable]:
     return {outcome.params.get(key, _NONE) for outcome in outcomes}
 
 
@@ -102,4 +106,4 @@ def _mean(values: Sequence[float | None]) -> float | None:
     The mean of the rest would be that of another set of hyperparameters.
     """
     known = [value for value in values if value is not None]
-    return fmean(known) if len(known) == len(values) else None
+    return mean_of(known) if len(known) == len(values) else None

@@ -138,6 +138,47 @@ def test_a_level_that_diverged_makes_no_ties_of_others() -> None:
     assert pairs["a", "b"].verdict is pairs["a", "diverged"].verdict is Verdict.BETTER
 
 
+LEVELS: list[object] = [[2, 2], [3, 3, 3], {"width": [8]}, True, 1, None, math.nan, "1"]
+
+
+def test_levels_may_be_of_any_kind() -> None:
+    outcomes = [
+        trial(0.5 + i / 50 + luck / (i + 1), seed, stages=level, other=other)
+        for i, level in enumerate(LEVELS)
+        for other in ([1], {"a": 2})
+        for seed, luck in enumerate(LUCK)
+    ]
+    found = compare(outcomes, by="stages", objective=ACCURACY)
+    assert [level.level for level in found.levels] == LEVELS[::-1]
+    assert {(level.n, level.num_seeds) for level in found.levels} == {(10, 5)}
+    assert {(pair.num_cells, pair.num_pairs, pair.verdict) for pair in found.pairs} == {
+        (2, 10, Verdict.BETTER)
+    }
+
+
+def test_levels_that_differ_by_rounding_are_level() -> None:
+    outcomes = [
+        trial(value + step, seed, lr=name)
+        for name, step in (("a", 0.0), ("b", 0.03))
+        for seed, value in enumerate((0.3, 0.2, 1.1))
+    ]
+    shifted = [trial(o.metrics["val/accuracy"] - 0.03, o.seed, **o.params) for o in outcomes[3:]]
+    (pair,) = compare([*outcomes[:3], *shifted], by="lr", objective=ACCURACY).pairs
+    assert (pair.difference, pair.win_rate, pair.p_value) == (0.0, 0.5, 1.0)
+    assert pair.verdict is Verdict.TIED
+
+
+def test_numbers_whose_squares_do_not_fit_are_compared() -> None:
+    objective = Objective("val/loss", "minimize")
+    outcomes = [
+        Outcome(name, {"lr": name}, seed, {"val/loss": 1e200 * (loss + luck * loss)})
+        for name, loss in (("a", 1.0), ("b", 2.0))
+        for seed, luck in enumerate(LUCK)
+    ]
+    (pair,) = compare(outcomes, by="lr", objective=objective).pairs
+    assert (pair.a, pair.verdict) == ("a", Verdict.BETTER)
+
+
 def test_what_only_one_level_has_is_averaged_and_told() -> None:
     outcomes = [trial(0.8 + LUCK[seed], seed, optimizer="adam", lr=0.1) for seed in range(5)]
     outcomes += [

@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -93,6 +94,21 @@ def test_one_seed_has_no_error_to_test_against() -> None:
     found = effects(outcomes, metric="life")
     assert found.seeds_share is None
     assert {share.p_value for share in found.shares} == {None}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_values_of_any_kind_are_factors(whole: bool) -> None:
+    stages: list[object] = [[2, 2], {"a": [1]}, True, 1, math.nan]
+    outcomes = [
+        Outcome("v", {"stages": stage, "lr": lr}, seed, {"x": 1e200 * (i + (lr > 1) + seed / 10)})
+        for i, stage in enumerate(stages)
+        for lr in (0.1, 1e200)
+        for seed in range(3)
+    ][not whole :]
+    found = effects(outcomes, metric="x")
+    assert found.method == (ANALYSIS_OF_VARIANCE if whole else FOREST)
+    assert {share.names for share in found.shares} >= {("stages",), ("lr",)}
+    assert all(math.isfinite(share.share) for share in found.shares)
 
 
 def test_nothing_is_said_where_nothing_varies() -> None:

@@ -34,7 +34,9 @@ def test_numbers_are_rounded_to_what_their_spread_supports(
 def test_no_number_of_an_ordinary_size_has_an_exponent(value: float, spread: float) -> None:
     shown = rounded(value, spread)
     assert "e" not in shown
-    assert float(shown.replace(",", "")) == pytest.approx(value, abs=max(1e-8, 2 * spread), rel=0.005)
+    assert float(shown.replace(",", "")) == pytest.approx(
+        value, abs=max(1e-8, 2 * spread), rel=0.005
+    )
 
 
 def test_equal_shares_over_seeds_are_written_in_full() -> None:
