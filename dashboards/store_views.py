@@ -14,6 +14,7 @@ from dashboards.numbers import duration_text, metric_text
 from dashboards.pace import best_text, pace, paused_text
 from dashboards.tables import Column, fitted_table, one_line, shown
 from experiments.comparison.leaderboard import Standing
+from experiments.comparison.wording import count
 from experiments.records import Objective
 from experiments.states import TERMINAL_STATES, ExperimentState, TrialState
 from experiments.tasks import TASKS
@@ -154,7 +155,7 @@ def leaderboard_view(
         for place, standing in enumerate(standings, start=1)
     ]
     yield fitted_table(columns, rows, width=width)
-    yield from _caveats(standings)
+    yield from _caveats(standings, _on_test(objective.metric))
 
 
 def _standing_row(place: int, standing: Standing, metric: str) -> list[str]:
@@ -176,7 +177,7 @@ def _standing_row(place: int, standing: Standing, metric: str) -> list[str]:
     ]
 
 
-def _caveats(standings: Sequence[Standing]) -> Iterator[str]:
+def _caveats(standings: Sequence[Standing], test: str) -> Iterator[str]:
     fewest = min((s.objective.n for s in standings if s.objective), default=0)
     if fewest == 1:
         yield "One seed tells nothing of the spread: set `seeds` to 3 or more."
@@ -184,6 +185,12 @@ def _caveats(standings: Sequence[Standing]) -> Iterator[str]:
     if incomplete:
         noun = "variant lacks" if incomplete == 1 else "variants lack"
         yield f"{incomplete} {noun} the result of some seeds (n says how many there are)."
+    fewer = sum(
+        s.objective is not None and s.others_n.get(test, s.objective.n) < s.objective.n
+        for s in standings
+    )
+    if fewer:
+        yield f"{test} of {count(fewer, 'variant')} is over fewer seeds than n."
     if fewest:
         yield (
             "The interval is Student's t for the mean. The first place was picked for its "

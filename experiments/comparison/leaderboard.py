@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.comparison.statistics import Summary, metric_bounds, summarise
+from experiments.comparison.statistics import Summary, mean_of, metric_bounds, summarise
 from experiments.records import Objective
 
 
@@ -33,13 +33,15 @@ class Standing:
     """One variant's place. `objective` is None while none of its trials has given a number.
 
     `values` are what it summarises, one a seed. `others` holds the other metrics (the test split's
-    among them), averaged over those seeds.
+    among them), each averaged over those of its seeds that have a finite number of it:
+    `others_n` of them.
     """
 
     variant: str
     params: Mapping[str, Any]
     objective: Summary | None
     others: Mapping[str, float]
+    others_n: Mapping[str, int]
     num_trials: int
     values: tuple[float, ...] = ()
 
@@ -63,16 +65,20 @@ def rank(outcomes: Iterable[Outcome], objective: Objective) -> list[Standing]:
 
 
 def _standing(group: list[Outcome], metric: str) -> Standing:
-    succeeded = [outcome.metrics for outcome in group if outcome.value(metric) is not None]
-    names = [name for name in (succeeded[0] if succeeded else {}) if name != metric]
-    values = [metrics[metric] for metrics in succeeded]
+    succeeded = [outcome for outcome in group if outcome.value(metric) is not None]
+    values = [outcome.metrics[metric] for outcome in succeeded]
+    others: dict[str, list[float]] = {}
+    for outcome in succeeded:
+        for name in outcome.metrics:
+            value = outcome.value(name)
+            if name != metric and value is not None:
+                others.setdefault(name, []).append(value)
     return Standing(
         variant=group[0].variant,
         params=group[0].params,
         objective=summarise(values, bounds=metric_bounds(metric)) if values else None,
-        others={
-            name: sum(metrics[name] for metrics in succeeded) / len(succeeded) for name in names
-        },
+        others={name: mean_of(each) for name, each in others.items()},
+        others_n={name: len(each) for name, each in others.items()},
         num_trials=len(group),
         values=tuple(values),
     )

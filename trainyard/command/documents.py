@@ -251,6 +251,7 @@ def standing_fields(standing: "Standing", *, metric: str) -> dict[str, Any]:
         "interquartile_mean": described and described.interquartile_mean,
         "trials": standing.num_trials,
         "metrics": dict(standing.others),
+        "metrics_n": dict(standing.others_n),
     }
 
 

@@ -253,6 +253,17 @@ def test_the_leaderboard_says_what_its_numbers_can_bear() -> None:
     assert "One seed tells nothing of the spread" in shown
     assert "1 variant lacks the result of some seeds" in shown
     assert "no result" in shown
+    assert "fewer seeds than n" not in shown
+
+
+def test_the_leaderboard_says_where_a_test_figure_has_fewer_seeds() -> None:
+    outcomes = [
+        Outcome("a", {}, 0, {"val/accuracy": 0.9}),
+        Outcome("a", {}, 1, {"val/accuracy": 0.8, "test/accuracy": 0.7}),
+    ]
+    objective = Objective()
+    shown = text_of(leaderboard_view("grid", objective, rank(outcomes, objective), width=200))
+    assert "test/accuracy of 1 variant is over fewer seeds than n." in shown
 
 
 def test_the_leaderboard_of_a_minimised_metric_begins_with_the_smallest() -> None:

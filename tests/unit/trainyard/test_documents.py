@@ -109,7 +109,7 @@ def test_status_tells_what_happened_and_who_works(tmp_path: Path) -> None:
 
 def test_leaderboard_has_its_fields_also_without_a_result() -> None:
     outcomes = [
-        Outcome("a", {"lr": 0.1}, 0, {"val/accuracy": 0.5}),
+        Outcome("a", {"lr": 0.1}, 0, {"val/accuracy": 0.5, "test/accuracy": 0.6}),
         Outcome("a", {"lr": 0.1}, 1, {"val/accuracy": 0.7}),
         Outcome("b", {"lr": 0.2}, 0, {}),
     ]
@@ -120,3 +120,4 @@ def test_leaderboard_has_its_fields_also_without_a_result() -> None:
     assert first["low"] < first["mean"] < first["high"]
     assert second["mean"] is second["std"] is second["low"] is second["high"] is None
     assert second["n"] == 0
+    assert (first["metrics"], first["metrics_n"]) == ({"test/accuracy": 0.6}, {"test/accuracy": 1})

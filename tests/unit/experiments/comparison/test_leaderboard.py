@@ -46,6 +46,18 @@ def test_other_metrics_are_averaged_over_seeds() -> None:
     assert standing.others == {"test/accuracy": pytest.approx(0.65)}
 
 
+def test_a_metric_that_some_seeds_lack_is_averaged_over_the_rest() -> None:
+    metrics = [
+        {"val/accuracy": 0.8},
+        {"val/accuracy": 0.9, "test/accuracy": 0.7, "test/loss": math.nan},
+        {"val/accuracy": 0.7, "test/accuracy": math.inf, "val/loss": 2.0},
+        {"val/accuracy": 0.6, "test/accuracy": 0.5, "val/loss": 1.0},
+    ]
+    (standing,) = rank([Outcome("a", {}, seed, m) for seed, m in enumerate(metrics)], ACCURACY)
+    assert standing.others == pytest.approx({"test/accuracy": 0.6, "val/loss": 1.5})
+    assert standing.others_n == {"test/accuracy": 2, "val/loss": 2}
+
+
 def test_equal_means_keep_the_order_of_the_spec() -> None:
     board = rank([outcome(name, 0.5) for name in "zab"], ACCURACY)
     assert [standing.variant for standing in board] == ["z", "a", "b"]
