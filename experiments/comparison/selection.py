@@ -5,19 +5,31 @@ much. By how much is found by picking again and again from resampled seeds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from experiments.comparison.bootstrap import named_generator
 from experiments.comparison.leaderboard import Outcome, Standing, rank
-from experiments.comparison.statistics import Summary, metric_bounds, summarise
+from experiments.comparison.statistics import (
+    ROUNDING,
+    Summary,
+    mean_of,
+    metric_bounds,
+    summarise,
+)
 from experiments.comparison.wording import amount_text, count, level_text
 from experiments.records import Objective
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _NUM_RESAMPLES: Final = 2_000
 _BLOCK: Final = 2_000_000
 """Numbers held at once while resampling."""
+
+_LITTLE: Final = 0.1
+"""Of the mean's standard error: luck that is less is next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +42,10 @@ class Selection:
         test: The same metric on the test split, over the same seeds; None if it was not measured.
         test_metric: Its name.
         num_candidates: Variants that had a result, and could have won.
-        expected_drop: How much of `validation.mean` is luck of the pick, 0 or more; None with
-            one seed, which shows no luck.
-        win_share: In which share of the resamples the same variant wins; None as above.
+        expected_drop: How much of `validation.mean` is luck of the pick, at least, 0 or more; None
+            with one seed, which shows no luck.
+        win_share: In which share of the resamples the same variant wins, ties in equal parts;
+            None as above.
         words: Sentences.
     """
 
@@ -85,9 +98,11 @@ def _optimism(
 
     Efron's optimism (Efron and Tibshirani 1993, section 17.6): in each resample the variant with
     the best mean is picked, and its mean there compared with its mean as it was seen; what it is
-    better by on average is the luck of the pick. Where all variants have the same seeds these are
-    resampled as one, since a seed's luck may be theirs together, else each variant's own.
-    Residuals are stretched by sqrt(n / (n - 1)), by which a resample of n varies too little.
+    better by on average is the luck of the pick. That is too little rather than too much: luck has
+    spread out what was seen already, so that the resamples have more of a favourite than there is.
+    Where all variants have the same seeds these are resampled as one, since a seed's luck may be
+    theirs together, else each variant's own. Residuals are stretched by sqrt(n / (n - 1)), by
+    which a resample of n varies too little.
     """
     import numpy as np
 
@@ -95,30 +110,54 @@ def _optimism(
     if min(map(len, results)) < 2 or len(results) < 2:
         return (None, None) if min(map(len, results)) < 2 else (0.0, 1.0)
     sign = 1.0 if objective.goal == "maximize" else -1.0
-    means = np.array([sign * math.fsum(r.values()) / len(r) for r in results])
-    generator = named_generator("selection")
-    together = len({tuple(sorted(r)) for r in results}) == 1
-    num_seeds = max(map(len, results))
-    drops, wins, done = 0.0, 0, 0
-    rows = max(1, min(_NUM_RESAMPLES, _BLOCK // (len(results) * num_seeds)))
-    spread = [
-        np.array([sign * r[seed] for seed in sorted(r)]) - mean
-        for r, mean in zip(results, means, strict=True)
-    ]
+    means = np.array([sign * mean_of(list(r.values())) for r in results])
+    drops, wins, done = 0.0, 0.0, 0
+    num_rows = max(1, min(_NUM_RESAMPLES, _BLOCK // sum(map(len, results))))
+    resample = _resampler([[sign * r[seed] for seed in sorted(r)] for r in results], results)
     while done < _NUM_RESAMPLES:
-        size = min(rows, _NUM_RESAMPLES - done)
-        drawn = np.empty((size, len(results)))
-        shared = generator.integers(0, num_seeds, (size, num_seeds))
-        for column, residuals in enumerate(spread):
-            n = len(residuals)
-            picks = shared if together else generator.integers(0, n, (size, n))
-            drawn[:, column] = residuals[picks].mean(axis=1) * math.sqrt(n / (n - 1))
-        drawn += means
-        best = drawn.argmax(axis=1)
-        drops += float(np.sum(drawn[np.arange(size), best] - means[best]))
-        wins += int(np.sum(best == 0))
+        size = min(num_rows, _NUM_RESAMPLES - done)
+        drawn = means + resample(size)
+        best = drawn.max(axis=1, keepdims=True)
+        tied = drawn >= best - ROUNDING * np.abs(best)
+        parts = tied / tied.sum(axis=1, keepdims=True)
+        drops += float(np.sum(best[:, 0] - parts @ means))
+        wins += float(parts[:, 0].sum())
         done += size
     return max(0.0, drops / done), wins / done
+
+
+def _resampler(
+    values: Sequence[Sequence[float]], results: Sequence[Mapping[int, float]]
+) -> Callable[[int], "np.ndarray"]:
+    """Give what draws the luck of all variants so many times: (times, variants)."""
+    import numpy as np
+
+    generator = named_generator("selection")
+    by_size: dict[int, list[int]] = {}
+    for place, each in enumerate(values):
+        by_size.setdefault(len(each), []).append(place)
+    residuals = {}
+    for n, places in by_size.items():
+        table = np.array([values[place] for place in places])  # (variants, seeds)
+        residuals[n] = (table - table.mean(axis=1, keepdims=True)) * math.sqrt(n / (n - 1))
+    together = len({tuple(sorted(r)) for r in results}) == 1
+
+    def shared(times: int) -> "np.ndarray":
+        (table,) = residuals.values()
+        n = table.shape[1]
+        picks = generator.integers(0, n, (times, n))
+        counts = (picks[:, :, None] == np.arange(n)).sum(axis=1)
+        luck: np.ndarray = counts @ table.T / n
+        return luck
+
+    def apart(times: int) -> "np.ndarray":
+        luck = np.empty((times, len(values)))
+        for n, places in by_size.items():
+            picks = generator.integers(0, n, (times, len(places), n))
+            luck[:, places] = np.take_along_axis(residuals[n][None], picks, axis=2).mean(axis=2)
+        return luck
+
+    return shared if together else apart
 
 
 def _results_by_seed(
@@ -142,10 +181,11 @@ def _words(selection: Selection, objective: Objective) -> str:
         said.append("With one seed, how much of that is the luck of the pick cannot be said.")
     elif selection.num_candidates > 1:
         drop = amount_text(selection.expected_drop, metric, spread=validation.width)
-        little = selection.expected_drop < (validation.width or 0.0) / 20
+        error = (validation.std or 0.0) / math.sqrt(validation.n)
+        little = selection.expected_drop <= _LITTLE * error
+        worth = "next to nothing" if little else f"at least about {drop}"
         said.append(
-            f"The luck of the pick is worth {'next to nothing' if little else f'about {drop}'} "
-            "of it, by resampling the seeds; "
+            f"The luck of the pick is worth {worth} of it, by resampling the seeds; "
             f"the same variant wins in {100 * (selection.win_share or 0):.0f} % of the resamples."
         )
     if objective.select == "best":

@@ -13,7 +13,7 @@ Bounds = tuple[float, float]
 UNBOUNDED: Final[Bounds] = (-math.inf, math.inf)
 
 
-_ROUNDING: Final = 1e-12
+ROUNDING: Final = 1e-12
 """Of a number's size: what differs by less is equal but for rounding."""
 
 
@@ -92,7 +92,7 @@ def deviation(values: Sequence[float]) -> float:
 
 def settled(spread: float, *, about: float) -> float:
     """Give a spread, 0 where it is so small beside the mean that it can only be rounding."""
-    return 0.0 if spread < _ROUNDING * abs(about) else spread
+    return 0.0 if spread < ROUNDING * abs(about) else spread
 
 
 def student_quantile(probability: float, degrees: float) -> float:

@@ -6,7 +6,6 @@ import pytest
 
 from experiments.comparison.answer import Answer, Cost, answer
 from experiments.comparison.leaderboard import Outcome
-from experiments.comparison.selection import select
 from experiments.records import Objective
 
 ACCURACY = Objective()
@@ -110,42 +109,3 @@ def test_a_smaller_error_wins_and_leads_by_a_positive_number() -> None:
     assert won.startswith("x came first")
     assert re.search(r"\d ahead of y\.$", won)
     assert "well supported" in sure
-
-
-def test_the_winner_is_picked_on_validation_and_told_on_test() -> None:
-    found = select(grid(seeds=5), objective=ACCURACY)
-    assert found is not None
-    assert (found.variant, found.num_candidates) == ("lenet5 lr=0.05", 4)
-    assert found.test is not None
-    assert found.test.mean == pytest.approx(0.93)
-    assert "best epoch" in found.words
-
-
-def test_the_luck_of_picking_grows_with_the_candidates() -> None:
-    def drop(candidates: int) -> float:
-        total = 0.0
-        for seed in range(20):
-            chance = random.Random(seed)
-            found = select(
-                [
-                    Outcome(str(v), {}, s, {"val/accuracy": chance.gauss(0.5, 0.01)})
-                    for v in range(candidates)
-                    for s in range(5)
-                ],
-                objective=ACCURACY,
-            )
-            assert found is not None
-            assert found.expected_drop is not None
-            total += found.expected_drop
-        return total / 20
-
-    # The mean of the largest of 20 normals is 1.87 standard errors (0.00447) above them.
-    few, many = drop(2), drop(20)
-    assert 0 < few < many
-    assert 0.3 * 1.87 * 0.00447 < many < 1.5 * 1.87 * 0.00447
-
-
-def test_one_seed_shows_no_luck() -> None:
-    found = select(grid(seeds=1), objective=ACCURACY)
-    assert found is not None
-    assert found.expected_drop is found.win_share is None
