@@ -8,8 +8,9 @@ import numpy as np
 
 from experiments.comparison.answer import answer
 from experiments.comparison.comparison import Comparison, compare
+from experiments.comparison.effects import effects
 from experiments.comparison.leaderboard import Outcome
-from experiments.comparison.verdicts import Verdict
+from experiments.comparison.verdicts import ALPHA, Verdict
 from experiments.records import Objective
 
 OBJECTIVE: Final = Objective()
@@ -91,6 +92,16 @@ def simulate_winners(grid: Grid, *, num_grids: int, seed: int = 0) -> float:
     for _ in range(num_grids):
         found = answer(list(outcomes(grid, generator)), objective=OBJECTIVE).against_next
         called += found is not None and found.verdict in _DECIDED
+    return called / num_grids
+
+
+def simulate_effects(grid: Grid, *, num_grids: int, seed: int = 0) -> float:
+    """Give the share of grids in which something is said to have mattered, where nothing does."""
+    generator = np.random.default_rng(seed)
+    called = 0
+    for _ in range(num_grids):
+        found = effects(list(outcomes(grid, generator)), metric=OBJECTIVE.metric)
+        called += any(s.p_value is not None and s.p_value < ALPHA for s in found.shares)
     return called / num_grids
 
 

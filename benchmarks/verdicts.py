@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from benchmarks.record import Goal, at_least, at_most, write
-from benchmarks.simulated_grids import Grid, Seen, simulate, simulate_winners
+from benchmarks.simulated_grids import Grid, Seen, simulate, simulate_effects, simulate_winners
 
 WITHOUT_DIFFERENCE: Final = {
     "plain": Grid(),
@@ -48,6 +48,11 @@ UNEQUAL_SEEDS: Final = {
         seeds=10, seeds_of_cells=(2,) * 4, cell_spreads=(5.0,) * 4
     ),
 }
+# Those of the first in which settings do not matter either.
+WITHOUT_EFFECT: Final = (
+    "plain", "three seeds", "seeds favour levels", "unequal spreads", "heavy tails", "skewed",
+    "counts of 180",
+)  # fmt: skip
 SIZES: Final = [(seeds, cells) for seeds in (3, 5, 10) for cells in (1, 4, 16)]
 EFFECTS: Final = (0.5, 1.0, 2.0)
 
@@ -65,6 +70,10 @@ def main() -> None:
         )
         for variants in (2, 8, 32)
     }
+    mattered = {
+        name: simulate_effects(WITHOUT_DIFFERENCE[name], num_grids=num_grids)
+        for name in WITHOUT_EFFECT
+    }
     power = [row(seeds, cells, num_grids=num_grids) for seeds, cells in SIZES]
     write(
         "verdicts",
@@ -74,8 +83,9 @@ def main() -> None:
                 name: asdict(seen) for name, seen in {**without, **unequal}.items()
             },
             "winner_called_better_without_difference": winners,
+            "something_mattered_without_effect": mattered,
             "power": power,
-            "goals": goals(without, unequal, winners, num_grids=num_grids),
+            "goals": goals(without, unequal, {**winners, **mattered}, num_grids=num_grids),
         },
     )
 
@@ -94,7 +104,7 @@ def row(seeds: int, cells: int, *, num_grids: int) -> dict[str, Any]:
 def goals(
     without: Mapping[str, Seen],
     unequal: Mapping[str, Seen],
-    winners: Mapping[str, float],
+    others: Mapping[str, float],
     *,
     num_grids: int,
 ) -> list[Goal]:
@@ -105,7 +115,7 @@ def goals(
     cells with unequal numbers of seeds are wider than they need be: they may hold it more often.
     """
     every = [*without.values(), *unequal.values()]
-    false = [*(seen.decided for seen in every), *winners.values()]
+    false = [*(seen.decided for seen in every), *others.values()]
     least = min(seen.coverage for seen in every)
     coverage = [seen.coverage for seen in without.values()]
     highest = round(0.05 + 2 * math.sqrt(0.05 * 0.95 / num_grids), 4)

@@ -68,7 +68,7 @@ def answer(
         _how_sure(selection, against_next, against_other, objective),
         _at_what_cost(selection, (costs or {}).get(selection.variant, Cost()), mattered),
     )
-    caveats = _caveats(outcomes, selection, against_next, mattered, objective)
+    caveats = _caveats(outcomes, selection, against_next, objective)
     return Answer(sentences, tuple(caveats), selection, against_next, against_other, mattered)
 
 
@@ -216,30 +216,30 @@ def _at_what_cost(selection: Selection, cost: Cost, mattered: Effects) -> str:
 def _what_mattered(mattered: Effects) -> str:
     if not mattered.shares:
         return "nothing that was varied changed the result"
-    first = mattered.shares[0]
-    name = " with ".join(first.names)
     if mattered.method == ANALYSIS_OF_VARIANCE:
-        if first.p_value is not None and first.p_value >= ALPHA:
-            return "nothing that was varied mattered more than the seeds do"
-        of_what = "of the variance between trials"
+        if mattered.seeds_share is None:
+            return "what mattered most cannot be told with one seed"
+        sure = [s for s in mattered.shares if s.p_value is not None and s.p_value < ALPHA]
+        if not sure:
+            return "nothing that was varied stands out from what the seeds do"
+        first = sure[0]
+        size = f"{percent(first.omega_squared or 0.0)} of the variance between trials"
     elif (mattered.out_of_bag_r2 or 0.0) < RELIABLE_R2:
         return "what mattered most cannot be told from these trials"
     else:
-        of_what = "of a random forest's importances"
-    return f"what mattered most was {name} ({percent(first.share)} {of_what})"
+        first = mattered.shares[0]
+        size = f"{percent(first.share)} of a random forest's importances"
+    return f"what mattered most was {' with '.join(first.names)} ({size})"
 
 
 def _caveats(
     outcomes: Sequence[Outcome],
     selection: Selection,
     following: Pair | None,
-    mattered: Effects,
     objective: Objective,
 ) -> list[str]:
     metric = objective.metric
     said = [selection.words]
-    if mattered.method == ANALYSIS_OF_VARIANCE and mattered.seeds_share is None:
-        said.append("With one seed, what mattered cannot be told from chance.")
     failed = sum(o.ended and o.value(metric) is None for o in outcomes)
     if failed:
         said.append(

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from experiments.comparison.forest import forest_importances
 from experiments.comparison.leaderboard import Outcome
 from experiments.comparison.level_keys import keyed
-from experiments.comparison.wording import count, percent
+from experiments.comparison.multiplicity import holm
+from experiments.comparison.repeated_measures import effects_of
+from experiments.comparison.wording import count, p_text, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,22 +34,27 @@ class Share:
         names: One hyperparameter, or the two of an interaction.
         share: Of the variance, 0 to 1 (analysis of variance: eta squared, SS / SS total); of the
             forest, its part of all importances.
-        p_value: Of the F test against the spread of seeds, not adjusted; None for the forest,
-            and where there is one seed.
+        omega_squared: The share without what chance has added to it; None for the forest, and
+            where there is one seed.
+        p_value: Of the F test against its interaction with the seeds, by Holm over all effects;
+            None as above. `raw_p_value` is its own.
     """
 
     names: tuple[str, ...]
     share: float
-    p_value: float | None
+    omega_squared: float | None = None
+    p_value: float | None = None
+    raw_p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What mattered, largest share first.
+    """What mattered, most first: by omega squared where there is one, else by the share.
 
     Attributes:
         method: "analysis of variance", "random forest", or "none" where nothing can be said.
-        seeds_share: Of the variance, what seeds make (the error); None for the forest.
+        seeds_share: Of the variance, what seeds make, alone and together with settings; None for
+            the forest, and where there is one seed.
         higher_share: Interactions of three and more; with one seed the error is in it.
         out_of_bag_r2: How well the forest foretells trials that it has not seen; None else.
             Near 0 or below, its importances mean nothing.
@@ -72,9 +79,9 @@ _Rows = list[tuple[Mapping[str, Any], int, float]]
 def effects(outcomes: Sequence[Outcome], *, metric: str) -> Effects:
     """Share out the variance of a metric among the hyperparameters that vary.
 
-    Main effects and interactions of two by classical sums of squares; seeds are the error.
-    (Every kind of sum of squares is the same on a balanced grid: Montgomery, "Design and Analysis
-    of Experiments", chapter 5.)
+    Main effects and interactions of two by classical sums of squares (every kind of sum of
+    squares is the same on a balanced grid: Montgomery, "Design and Analysis of Experiments",
+    chapter 5), seeds as blocks (`repeated_measures.py`).
     """
     rows: _Rows = []
     for outcome in keyed(outcomes):
@@ -145,64 +152,39 @@ def _variance_shares(
     num_seeds, names = table.shape[-1], list(factors)
     table = table / np.abs(table).max()  # squares of large numbers do not fit
     total = float(np.sum((table - table.mean()) ** 2))
-    error = float(np.sum((table - table.mean(axis=-1, keepdims=True)) ** 2))
-    degrees_error = table.size - table.size // num_seeds
-    shares = []
-    for size in (1, 2):
-        for axes in itertools.combinations(range(len(names)), size):
-            squares, degrees = _sum_of_squares(table, axes)
-            p_value = _f_p_value(squares, degrees, error, degrees_error)
-            shares.append(Share(tuple(names[axis] for axis in axes), squares / total, p_value))
-    higher = max(0.0, 1.0 - sum(share.share for share in shares) - error / total)
-    shares.sort(key=lambda share: -share.share)
-    seeds_share = error / total if num_seeds > 1 else None
+    found = list(effects_of(table))
+    p_values = iter(holm([each.p_value for each in found if each.p_value is not None]))
+    shares = [
+        Share(
+            tuple(names[axis] for axis in each.axes),
+            each.eta_squared,
+            each.omega_squared,
+            None if each.p_value is None else next(p_values),
+            each.p_value,
+        )
+        for each in found
+    ]
+    shares.sort(key=lambda share: (-(share.omega_squared or 0.0), -share.share))
+    error = float(np.sum((table - table.mean(axis=-1, keepdims=True)) ** 2)) / total
     words = (
         f"Analysis of variance of {count(table.size, 'trial')} "
         f"({' x '.join(str(len(levels)) for levels in factors.values())} settings, "
         f"{count(num_seeds, 'seed')}): {_shares_text(shares)}"
     )
-    if seeds_share is None:
+    if num_seeds == 1:
         words += "; with one seed chance cannot be told from effect"
     else:
-        words += f"; seeds make {percent(seeds_share)}"
+        words += f" of the variance (omega squared; p by Holm); seeds make {percent(error)}"
     return Effects(
         ANALYSIS_OF_VARIANCE,
         tuple(shares),
-        seeds_share,
-        higher if len(names) > 2 else None,
+        error if num_seeds > 1 else None,
+        max(0.0, 1.0 - sum(share.share for share in shares) - error) if len(names) > 2 else None,
         None,
         table.size,
         merged,
         f"{words}.{_merged_text(merged)}",
     )
-
-
-def _sum_of_squares(table: "np.ndarray", axes: tuple[int, ...]) -> tuple[float, int]:
-    """Give the sum of squares of a main effect (one axis) or an interaction (two), with its df."""
-    import numpy as np
-
-    def marginal(kept: tuple[int, ...]) -> "np.ndarray":
-        away = tuple(axis for axis in range(table.ndim) if axis not in kept)
-        means: np.ndarray = table.mean(axis=away, keepdims=True)
-        return means
-
-    effect = marginal(axes) - table.mean()
-    if len(axes) == 2:
-        for axis in axes:
-            effect = effect - (marginal((axis,)) - table.mean())
-    repeats = table.size / effect.size
-    degrees = math.prod(table.shape[axis] - 1 for axis in axes)
-    return float(repeats * np.sum(effect**2)), degrees
-
-
-def _f_p_value(squares: float, degrees: int, error: float, degrees_error: int) -> float | None:
-    from scipy.special import fdtrc
-
-    if degrees_error == 0:
-        return None
-    if error == 0.0:
-        return 1.0 if squares == 0.0 else 0.0
-    return float(fdtrc(degrees, degrees_error, squares / degrees / (error / degrees_error)))
 
 
 def _forest_shares(
@@ -211,7 +193,7 @@ def _forest_shares(
     columns = {name: [params.get(name) for params, _, _ in rows] for name in factors}
     found = forest_importances(columns, [value for _, _, value in rows])
     shares = sorted(
-        (Share((name,), share, None) for name, share in found.importances.items()),
+        (Share((name,), share) for name, share in found.importances.items()),
         key=lambda share: -share.share,
     )
     why = "the grid is not balanced" if whole else "results are lacking"
@@ -235,8 +217,18 @@ def _forest_shares(
 
 
 def _shares_text(shares: Sequence[Share]) -> str:
-    shown = [share for share in shares if share.share >= 0.01][:5] or list(shares[:1])
-    return ", ".join(f"{' x '.join(share.names)} {percent(share.share)}" for share in shown)
+    parts = [
+        (share, share.share if share.omega_squared is None else share.omega_squared)
+        for share in shares
+    ]
+    shown = [(share, part) for share, part in parts if part >= 0.01][:5] or parts[:1]
+    return ", ".join(
+        f"{' x '.join(share.names)} {_part_text(share, part)}" for share, part in shown
+    )
+
+
+def _part_text(share: Share, part: float) -> str:
+    return percent(part) + (f" ({p_text(share.p_value)})" if share.p_value is not None else "")
 
 
 def _merged_text(merged: Mapping[str, str]) -> str:

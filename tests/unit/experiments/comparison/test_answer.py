@@ -60,6 +60,7 @@ CASES = {
     "some failed": [*grid(seeds=3), Outcome("dead", {"model": "x"}, 0, {})],
     "ties": [Outcome(v, {"lr": v}, s, {"val/accuracy": 0.9}) for v in "abc" for s in range(3)],
     "noise": grid(seeds=3, noise=0.05),
+    "only noise": grid(seeds=3, noise=0.5),
 }
 
 
@@ -85,6 +86,8 @@ def test_every_experiment_gets_three_whole_sentences(outcomes: list[Outcome]) ->
         ("ties", 0, "level with b"),
         ("ties", 1, "tied with the next within 1 point"),
         ("noise", 1, "not enough to call it better"),
+        ("only noise", 2, "nothing that was varied stands out from what the seeds do"),
+        ("one seed", 2, "what mattered most cannot be told with one seed"),
     ],
 )  # fmt: skip
 def test_what_is_lacking_is_said(case: str, place: int, words: str) -> None:

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.simulated_grids import simulate_effects
+from benchmarks.verdicts import WITHOUT_DIFFERENCE
 from experiments.comparison.effects import ANALYSIS_OF_VARIANCE, FOREST, effects
 from experiments.comparison.leaderboard import Outcome
+from experiments.comparison.multiplicity import holm
 
 # Montgomery, Design and Analysis of Experiments, table 5.1: life of batteries in hours, by
 # material (rows) and temperature (columns), four of each.
@@ -36,8 +39,49 @@ def test_a_balanced_grid_agrees_with_montgomerys_batteries() -> None:
     assert shares[("material",)].share == pytest.approx(10683.72 / 77646.97, abs=1e-6)
     assert shares[("material", "temperature")].share == pytest.approx(9613.78 / 77646.97, abs=1e-6)
     assert found.seeds_share == pytest.approx(18230.75 / 77646.97, abs=1e-6)
-    assert shares[("material",)].p_value == pytest.approx(0.0020, abs=5e-5)
-    assert shares[("material", "temperature")].p_value == pytest.approx(0.0186, abs=5e-5)
+
+
+def test_effects_are_ordered_without_what_chance_has_added() -> None:
+    """Of many levels chance makes much: their share is large, and next to nothing is left of it."""
+    chance = random.Random(3)
+    outcomes = [
+        Outcome("v", {"many": many, "two": two}, seed, {"x": two * 0.6 + chance.gauss(0, 1)})
+        for many in range(30)
+        for two in (0, 1)
+        for seed in range(3)
+    ]
+    found = effects(outcomes, metric="x")
+    shares = {share.names: share for share in found.shares}
+    assert shares[("many",)].share > 2 * shares[("two",)].share
+    assert found.shares[0].names == ("two",)
+    assert all((share.omega_squared or 0.0) <= share.share for share in found.shares)
+
+
+def test_p_values_pay_for_the_number_of_effects() -> None:
+    found = effects(batteries(), metric="life")
+    raw = [share.raw_p_value or 0.0 for share in found.shares]
+    assert [share.p_value for share in found.shares] == pytest.approx(holm(raw))
+    assert max(raw) > 0
+
+
+def test_what_seeds_do_to_a_level_is_no_effect_of_it() -> None:
+    """One seed is lucky at one rate, in every cell: many trials, and three observations."""
+    luck = {(0.5, 1): 3.0, (0.1, 2): 2.5}
+    outcomes = [
+        Outcome("v", {"lr": lr, "width": width}, seed,
+                {"x": luck.get((lr, seed), 0.0) + 0.01 * ((7 * width + seed) % 5)})
+        for lr in (0.1, 0.5)
+        for width in range(10)
+        for seed in range(3)
+    ]  # fmt: skip
+    shares = {share.names: share for share in effects(outcomes, metric="x").shares}
+    assert (shares[("lr",)].raw_p_value or 0.0) > 0.5
+
+
+@pytest.mark.parametrize("kind", ["three seeds", "unequal spreads", "seeds favour levels"])
+def test_where_nothing_matters_little_is_said_to(kind: str) -> None:
+    called = simulate_effects(WITHOUT_DIFFERENCE[kind], num_grids=60)
+    assert called <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 60)
 
 
 @given(st.floats(-1000, 1000), st.sampled_from([0.01, -1.0, 7.0]))
@@ -94,6 +138,8 @@ def test_one_seed_has_no_error_to_test_against() -> None:
     found = effects(outcomes, metric="life")
     assert found.seeds_share is None
     assert {share.p_value for share in found.shares} == {None}
+    assert {share.omega_squared for share in found.shares} == {None}
+    assert "with one seed chance cannot be told from effect" in found.words
 
 
 @pytest.mark.parametrize("whole", [True, False])
