@@ -1,10 +1,9 @@
 """The levels of one hyperparameter compared: which is better, by how much, and how sure that is."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from experiments.comparison.leaderboard import Outcome
 from experiments.comparison.levels import Group, Level, grouped, level_label, results
@@ -22,6 +21,9 @@ from experiments.comparison.verdicts import (
 from experiments.comparison.wording import count, listed
 from experiments.language.kinds import nearest
 from experiments.records import Objective
+
+MOST_PAIRED: Final = 64
+"""Levels of which all pairs are compared: 2,016 of them. Of more, the best with each other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ class Pair:
 class Comparison:
     """All levels of one hyperparameter, best mean first, and all pairs of them.
 
+    Of more than 64 levels the pairs are those with the best one. Their p-values are adjusted for
+    all pairs nevertheless, since the best was picked from as many.
+
     `caveats` are sentences that whoever reads the numbers must see.
     """
 
@@ -112,16 +117,20 @@ def compare(
             f"there are {', '.join(known)}"
         )
     groups = grouped(concerned, by=by, objective=objective)
+    compared = groups if len(groups) <= MOST_PAIRED else groups[:1]
     found = [
-        _found(a, b, by=by, metric=objective.metric) for a, b in itertools.combinations(groups, 2)
+        _found(one, other, by=by, metric=objective.metric)
+        for place, one in enumerate(compared)
+        for other in groups[place + 1 :]
     ]
+    num_skipped = math.comb(len(groups), 2) - len(found)
     levels = tuple(group.level for group in groups)
     return Comparison(
         by=by,
         metric=objective.metric,
         goal=objective.goal,
         levels=levels,
-        pairs=tuple(_judged(found, objective, margin, picked_from)),
+        pairs=tuple(_judged(found, objective, margin, picked_from, num_skipped)),
         caveats=tuple(_caveats(levels, by, len(outcomes) - len(concerned))),
     )
 
@@ -159,22 +168,29 @@ def _possible(difference: Difference, metric: str) -> Difference:
 
 
 def _judged(
-    found: Sequence[_Found], objective: Objective, margin: float | None, picked_from: int
+    found: Sequence[_Found],
+    objective: Objective,
+    margin: float | None,
+    picked_from: int,
+    num_skipped: int,
 ) -> list[Pair]:
     """Adjust all p-values together, and give each pair its verdict."""
-    adjusted, flipped = (
-        _adjusted([getattr(each.difference, name, None) for each in found], picked_from)
+    p_values, flips = (
+        [getattr(each.difference, name, None) for each in found]
         for name in ("p_value", "sign_flip_p_value")
     )
-    tested = sum(p is not None for p in adjusted)
+    num_tests = num_skipped + sum(p is not None for p in p_values)
+    adjusted, flipped = (_adjusted(each, num_tests, picked_from) for each in (p_values, flips))
     return [
-        _pair(each, objective, margin, p_value, flip, max(1, tested) * picked_from)
+        _pair(each, objective, margin, p_value, flip, max(1, num_tests) * picked_from)
         for each, p_value, flip in zip(found, adjusted, flipped, strict=True)
     ]
 
 
-def _adjusted(p_values: Sequence[float | None], picked_from: int) -> list[float | None]:
-    adjusted = iter(holm([p for p in p_values if p is not None]))
+def _adjusted(
+    p_values: Sequence[float | None], num_tests: int, picked_from: int
+) -> list[float | None]:
+    adjusted = iter(holm([p for p in p_values if p is not None], num_tests=num_tests))
     return [None if p is None else min(1.0, picked_from * next(adjusted)) for p in p_values]
 
 
@@ -263,6 +279,11 @@ def _shared(matched: Matched) -> str:
 
 def _caveats(levels: Sequence[Level], by: str, num_without: int) -> list[str]:
     said = []
+    if len(levels) > MOST_PAIRED:
+        said.append(
+            f"Of {len(levels):,} levels only the best is compared with each other one; it was "
+            "picked from all of them, and p is corrected for all their pairs."
+        )
     if len(levels) == 1:
         said.append(f"There is one level of {by} only, so nothing to compare it with.")
     for level in levels:

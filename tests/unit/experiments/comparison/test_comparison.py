@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 
@@ -274,3 +275,21 @@ def test_a_level_that_was_picked_from_many_pays_for_that() -> None:
     assert picked.p_value == pytest.approx(min(1.0, 200 * alone.p_value))
     assert picked.raw_p_value == alone.raw_p_value
     assert (alone.verdict, picked.verdict) == (Verdict.BETTER, Verdict.NOT_ENOUGH_SEEDS)
+
+
+def test_of_very_many_levels_the_best_is_compared_and_pays_for_all_pairs() -> None:
+    chance = random.Random(1)
+    outcomes = [
+        trial(0.5 + (i == 7) / 10 + chance.gauss(0, 0.01), seed, lr=i)
+        for i in range(100)
+        for seed in range(5)
+    ]
+    many = compare(outcomes, by="lr", objective=ACCURACY)
+    assert len(many.levels) == 100
+    assert {(pair.a, pair.b) for pair in many.pairs} == {(7, i) for i in range(100) if i != 7}
+    assert "Of 100 levels only the best is compared" in many.caveats[0]
+    raw, p_value, words = min((p.raw_p_value or 1.0, p.p_value, p.words) for p in many.pairs)
+    assert p_value == pytest.approx(min(1.0, 4950 * raw))
+    assert "after Holm for 4,950 pairs" in words
+    few = compare(outcomes[:15], by="lr", objective=ACCURACY)
+    assert (len(few.pairs), few.caveats) == (3, ())

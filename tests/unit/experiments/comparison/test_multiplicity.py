@@ -20,6 +20,17 @@ def test_one_test_needs_no_adjustment() -> None:
     assert holm([]) == []
 
 
+@given(P_VALUES, P_VALUES)
+def test_tests_that_were_not_made_count_as_having_shown_nothing(
+    made: list[float], left_out: list[float]
+) -> None:
+    whole = len(made) + len(left_out)
+    without = holm(made, num_tests=whole)
+    assert without == holm(made + [1.0] * len(left_out))[: len(made)]
+    knowing = holm(made + left_out)[: len(made)]
+    assert all(ours >= theirs - 1e-12 for ours, theirs in zip(without, knowing, strict=True))
+
+
 @given(P_VALUES)
 def test_holm_lies_between_the_raw_values_and_bonferroni(p_values: list[float]) -> None:
     for raw, adjusted in zip(p_values, holm(p_values), strict=True):
