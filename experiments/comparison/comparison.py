@@ -147,7 +147,7 @@ class _Found:
 def _found(one: Group, other: Group, *, by: str, metric: str) -> _Found:
     """Match two levels; variants that share too few seeds stand as two samples."""
     a, b = one.level, other.level
-    matched = match(one.trials, other.trials, by=by, metric=metric)
+    matched = match(one.cells, other.cells)
     num_shared = max(map(len, matched.cells), default=0)
     if by == VARIANT and num_shared < FEWEST_SEEDS:
         values = [results(each.trials, metric) for each in (one, other)]

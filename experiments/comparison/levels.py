@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.comparison.leaderboard import Outcome
 from experiments.comparison.level_keys import keyed
-from experiments.comparison.matched_cells import level_of
+from experiments.comparison.matched_cells import LevelCells, level_of
 from experiments.comparison.statistics import Summary, mean_of, metric_bounds, summarise
 from experiments.language.printable import number_text, printable
 from experiments.records import Objective
@@ -37,10 +37,11 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A level with its trials, whose hyperparameters have keys for values (`level_keys.keyed`)."""
+    """A level with its trials, as they are and by cell and seed."""
 
     level: Level
     trials: Sequence[Outcome]
+    cells: LevelCells
 
 
 def grouped(outcomes: Sequence[Outcome], *, by: str, objective: Objective) -> list[Group]:
@@ -54,8 +55,13 @@ def grouped(outcomes: Sequence[Outcome], *, by: str, objective: Objective) -> li
         key = level_of(trial, by)
         levels.setdefault(key, level_of(outcome, by))
         trials.setdefault(key, []).append(trial)
+    metric = objective.metric
     groups = [
-        Group(_summed_up(level, trials[key], objective.metric), trials[key])
+        Group(
+            _summed_up(level, trials[key], metric),
+            trials[key],
+            LevelCells(trials[key], by=by, metric=metric),
+        )
         for key, level in levels.items()
     ]
     sign = -1.0 if objective.goal == "maximize" else 1.0

@@ -49,32 +49,66 @@ def level_of(outcome: Outcome, by: str) -> Any:
     return outcome.variant if by == VARIANT else outcome.params[by]
 
 
-def match(a: Sequence[Outcome], b: Sequence[Outcome], *, by: str, metric: str) -> Matched:
-    """Match the trials of two levels on cells and seeds.
+class LevelCells:
+    """The trials of one level, arranged by cell and seed, once for each notion of a cell.
 
     Their hyperparameters have keys for values (`level_keys.keyed`).
     """
+
+    def __init__(self, outcomes: Sequence[Outcome], *, by: str, metric: str) -> None:
+        self._outcomes, self._metric = outcomes, metric
+        self.by = by
+        self.names = {key for o in outcomes for key in o.params if key != by}
+        self._values: dict[str, set[Hashable]] = {}
+        self._places: dict[tuple[str, ...], dict[_Place, float | None]] = {}
+
+    def values(self, name: str) -> set[Hashable]:
+        """Give the values of a hyperparameter; having none is a value, too."""
+        if name not in self._values:
+            self._values[name] = {o.params.get(name, _NONE) for o in self._outcomes}
+        return self._values[name]
+
+    def results(self, names: tuple[str, ...]) -> Mapping[_Place, float | None]:
+        """Give the result of each cell, made by these hyperparameters, and seed.
+
+        Of several trials in one place it is the mean, and None as soon as one has no result: the
+        mean of the rest would be that of another set of hyperparameters.
+        """
+        if names not in self._places:
+            found: dict[_Place, list[float | None]] = {}
+            for o in self._outcomes:
+                cell = tuple([o.params.get(name, _NONE) for name in names])
+                found.setdefault((cell, o.seed), []).append(o.value(self._metric))
+            self._places[names] = {place: _mean(values) for place, values in found.items()}
+        return self._places[names]
+
+
+def match(a: LevelCells, b: LevelCells) -> Matched:
+    """Match the trials of two levels on cells and seeds."""
     others: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
-    if by != VARIANT:
-        names = sorted({key for outcome in (*a, *b) for key in outcome.params if key != by})
-        bound = tuple(key for key in names if _values(a, key).isdisjoint(_values(b, key)))
-        others = tuple(key for key in names if key not in bound)
-    asked_a, asked_b = _by_place(a, others, metric), _by_place(b, others, metric)
-    both = [place for place in asked_a if place in asked_b]
+    if a.by != VARIANT:
+        names = sorted(a.names | b.names)
+        bound = tuple(name for name in names if a.values(name).isdisjoint(b.values(name)))
+        others = tuple(name for name in names if name not in bound)
+    of_a, of_b = a.results(others), b.results(others)
     differences: dict[Hashable, dict[int, float]] = {}
+    matched: set[Hashable] = set()
     incomplete: set[Hashable] = set()
-    for place in both:
+    for place, one in of_a.items():
+        if place not in of_b:
+            continue
         cell, seed = place
-        one, other = _mean(asked_a[place]), _mean(asked_b[place])
+        other = of_b[place]
+        matched.add(cell)
         if one is None or other is None:
             incomplete.add(cell)
         else:
             differences.setdefault(cell, {})[seed] = _apart(one, other)
-    all_cells = {cell for cell, _ in (*asked_a, *asked_b)}
+    all_cells = {cell for places in (of_a, of_b) for cell, _ in places}
     return Matched(
         cells=tuple(differences.values()),
-        num_unmatched=len(all_cells - {cell for cell, _ in both}),
+        num_unmatched=len(all_cells - matched),
         num_incomplete=len(incomplete),
         bound=bound,
     )
@@ -86,24 +120,6 @@ def _apart(one: float, other: float) -> float:
     return difference if settled(abs(difference), about=max(abs(one), abs(other))) else 0.0
 
 
-def _values(outcomes: Sequence[Outcome], key: str) -> set[Hashable]:
-    return {outcome.params.get(key, _NONE) for outcome in outcomes}
-
-
-def _by_place(
-    outcomes: Sequence[Outcome], others: tuple[str, ...], metric: str
-) -> dict[_Place, list[float | None]]:
-    places: dict[_Place, list[float | None]] = {}
-    for outcome in outcomes:
-        cell = tuple(outcome.params.get(key, _NONE) for key in others)
-        places.setdefault((cell, outcome.seed), []).append(outcome.value(metric))
-    return places
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Give the mean of a level's trials in one place, None as soon as one has no result.
-
-    The mean of the rest would be that of another set of hyperparameters.
-    """
     known = [value for value in values if value is not None]
     return mean_of(known) if len(known) == len(values) else None
