@@ -197,10 +197,12 @@ def _forest_shares(
         key=lambda share: -share.share,
     )
     why = "the grid is not balanced" if whole else "results are lacking"
+    drawn = f"{found.num_trials:,} of " if found.num_trials < len(rows) else ""
+    explained = percent(max(0.0, found.out_of_bag_r2))
     words = (
-        f"Importances by a random forest over {count(len(rows), 'trial')}, since {why}: "
-        f"{_shares_text(shares)}; it explains {percent(max(0.0, found.out_of_bag_r2))} of the "
-        "variance of trials that it had not seen"
+        f"Importances by a random forest over {drawn}{count(len(rows), 'trial')}, since {why}, "
+        f"each tree on the trials that it had not seen: {_shares_text(shares)}; all of it explains "
+        f"{explained} of the variance of those"
     )
     if found.out_of_bag_r2 < RELIABLE_R2:
         words += ", too little to rely on"
