@@ -192,10 +192,14 @@ def _how_sure_of_next(selection: Selection, following: Pair | None, objective: O
     if following.verdict is Verdict.TIED:
         within = amount_text(following.margin, metric)
         return f"It is tied with the next within {within} ({basis})"
-    more = ""
-    if following.seeds_needed is not None:
-        seeds = rough_count(following.seeds_needed, "seed")
-        more = f"; to tell which is better would take about {seeds}"
+    ways = {
+        "to tell which is better": following.seeds_needed,
+        "to call them tied": following.seeds_to_tie,
+    }
+    more = " or ".join(
+        f"{rough_count(number, 'seed')} {way}" for way, number in ways.items() if number is not None
+    )
+    more = f"; it would take about {more}" if more else ""
     return f"That is not enough to call it better than the next ({basis}){more}"
 
 

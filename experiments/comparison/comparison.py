@@ -42,7 +42,8 @@ class Pair:
         num_unmatched: Cells that only one of the two has.
         num_incomplete: Cells that lack a result of some seed.
         bound: Hyperparameters that change with the level, and may be why.
-        seeds_needed: For a verdict with power 0.8, if the difference is what it seems.
+        seeds_needed: To call one of them better with power 0.8, if the difference is what it seems.
+        seeds_to_tie: To call them tied, likewise; both are None where there is a verdict.
         margin: What counts as tied, for these two.
         words: All of it in a sentence, without a full stop.
     """
@@ -66,6 +67,7 @@ class Pair:
     num_incomplete: int
     bound: tuple[str, ...]
     seeds_needed: int | None
+    seeds_to_tie: int | None
     margin: float
     verdict: Verdict
     words: str
@@ -210,7 +212,7 @@ def _pair(
     maximize = objective.goal == "maximize"
     if difference is None:
         words = f"{a} and {b} cannot be compared: no two of their results share {_shared(matched)}"
-        judgement = Judgement(Verdict.NOT_MATCHED, words, None)
+        judgement = Judgement(Verdict.NOT_MATCHED, words)
     else:
         judgement = judge(
             difference,
@@ -247,6 +249,7 @@ def _pair(
         num_incomplete=matched.num_incomplete,
         bound=matched.bound,
         seeds_needed=judgement.seeds_needed,
+        seeds_to_tie=judgement.seeds_to_tie,
         margin=margin,
         verdict=judgement.verdict,
         words=judgement.words + "".join(_asides(found, better)),

@@ -39,7 +39,6 @@ Cell = Mapping[int, float]
 _EXACT_SEEDS: Final = 14
 _MONTE_CARLO_FLIPS: Final = 19_999
 _ROUNDING: Final = 1e-9
-MOST_SEEDS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,44 +178,6 @@ def sign_flip_p_value(contributions: Sequence[float]) -> float:
     drawn = named_generator("sign flip").integers(0, 2, (_MONTE_CARLO_FLIPS, values.size))
     extreme = int(np.sum(np.abs((1 - 2 * drawn) @ values) >= observed))
     return (extreme + 1) / (_MONTE_CARLO_FLIPS + 1)
-
-
-def seeds_needed(
-    difference: float, seed_std: float, *, alpha: float = 0.05, power: float = 0.8
-) -> int | None:
-    """Give the number of seeds with which a difference of this size would be found.
-
-    The paired t-test at level `alpha` (two-sided) finds it with the given power, if mean and
-    spread are as they were seen: the smallest n for which the noncentral t with n - 1 degrees
-    and noncentrality sqrt(n) |difference| / seed_std does (Cohen 1988, chapter 2). None where it is
-    more than 10,000, or there is no difference to find. What was seen is itself uncertain, so the
-    number is a rough one.
-    """
-    if difference == 0.0:
-        return None
-    if seed_std == 0.0:
-        return 2
-    effect = abs(difference) / seed_std
-    enough = 2
-    while _power(enough, effect, alpha) < power:
-        enough *= 2
-        if enough > MOST_SEEDS:
-            return None
-    too_few = enough // 2
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        found = _power(middle, effect, alpha) >= power
-        too_few, enough = (too_few, middle) if found else (middle, enough)
-    return enough
-
-
-def _power(n: int, effect: float, alpha: float) -> float:
-    from scipy.special import chdtr, nctdtr
-
-    limit, shift = student_quantile(1 - alpha / 2, n - 1), effect * math.sqrt(n)
-    if shift > 8.0:  # beyond what `nctdtr` can do; the numerator hardly varies there
-        return float(chdtr(n - 1, (n - 1) * (shift / limit) ** 2))
-    return float(1 - nctdtr(n - 1, shift, limit) + nctdtr(n - 1, shift, -limit))
 
 
 def _contributions(cells: Sequence[Cell], seeds: Sequence[int]) -> list[float]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from experiments.comparison.paired import Difference, seeds_needed
+from experiments.comparison.paired import Difference
+from experiments.comparison.sample_size import seeds_needed, seeds_to_tie
 from experiments.comparison.statistics import is_share
 from experiments.comparison.wording import amount_text, count, interval_text, p_text, rough_count
 
@@ -38,11 +39,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, its words, and how many seeds a verdict would take if there is none."""
+    """A verdict, its words, and how many seeds it would take if there is none.
+
+    `seeds_needed` to call one better, `seeds_to_tie` to call them tied, each if mean and spread
+    are what they seem; None where there is a verdict, or no feasible number of seeds would do.
+    """
 
     verdict: Verdict
     words: str
-    seeds_needed: int | None
+    seeds_needed: int | None = None
+    seeds_to_tie: int | None = None
 
 
 def default_margin(metric: str, means: Sequence[float]) -> float:
@@ -83,12 +89,22 @@ def judge(
         verdict = Verdict.BETTER if gain > 0 else Verdict.WORSE
         small = ", which is too little to matter" if max(abs(low), abs(high)) <= margin else ""
         size = amount_text(abs(gain), metric, spread=high - low)
-        return Judgement(verdict, f"{a} is {verdict} than {b} by {size} ({basis}){small}", None)
+        return Judgement(verdict, f"{a} is {verdict} than {b} by {size} ({basis}){small}")
     if max(abs(low), abs(high)) <= margin and difference.num_seeds >= FEWEST_SEEDS:
         within = amount_text(margin, metric)
-        return Judgement(Verdict.TIED, f"{a} and {b} are tied within {within} ({basis})", None)
-    return _undecided(
-        difference, f"{a} is {_apart(gain, metric, high - low)} {b}", basis, num_comparisons
+        return Judgement(Verdict.TIED, f"{a} and {b} are tied within {within} ({basis})")
+    seen = f"{a} is {_apart(gain, metric, high - low)} {b}"
+    if num_comparisons > 1 and not low <= 0.0 <= high:
+        basis += "; the interval is of this pair alone, p of all"
+    needed = seeds_needed(
+        difference.mean, difference.seed_std or 0.0, alpha=ALPHA / num_comparisons
+    )
+    to_tie = seeds_to_tie(difference.mean, difference.seed_std or 0.0, margin=margin)
+    fewest = max(difference.num_seeds + 1, FEWEST_SEEDS)
+    needed, to_tie = (None if n is None else max(n, fewest) for n in (needed, to_tie))
+    advice = _advice(needed, to_tie, margin=amount_text(margin, metric), is_level=gain == 0.0)
+    return Judgement(
+        Verdict.NOT_ENOUGH_SEEDS, f"not enough seeds: {seen} ({basis}); {advice}", needed, to_tie
     )
 
 
@@ -106,19 +122,23 @@ def _without_spread(difference: Difference) -> str:
     return f"{which} 1 seed in common, which shows no spread; {advice}"
 
 
-def _undecided(difference: Difference, seen: str, basis: str, num_comparisons: int) -> Judgement:
-    alpha = ALPHA / num_comparisons
-    needed = seeds_needed(difference.mean, difference.seed_std or 0.0, alpha=alpha)
+def _advice(needed: int | None, to_tie: int | None, *, margin: str, is_level: bool) -> str:
+    """Say how many seeds would tell."""
+    said = []
     if needed is not None:
-        needed = max(needed, difference.num_seeds + 1, FEWEST_SEEDS)
-        advice = f"to tell a difference of this size would take about {rough_count(needed, 'seed')}"
-    elif difference.mean == 0.0:
-        advice = "there is no difference to find, but room for one that matters"
-    else:
-        advice = "no feasible number of seeds would tell a difference this small"
-    return Judgement(
-        Verdict.NOT_ENOUGH_SEEDS, f"not enough seeds: {seen} ({basis}); {advice}", needed
-    )
+        said.append(f"to tell a difference of this size would take about {_seeds(needed)}")
+    if to_tie is not None:
+        would = "" if said else "would take "
+        said.append(f"to call them tied within {margin} {would}about {_seeds(to_tie)}")
+    if said:
+        return ", ".join(said)
+    if is_level:
+        return "there is no difference to find, but room for one that matters"
+    return "no feasible number of seeds would tell a difference this small"
+
+
+def _seeds(number: int) -> str:
+    return rough_count(number, "seed")
 
 
 def _apart(gain: float, metric: str, spread: float | None = None) -> str:

@@ -72,6 +72,33 @@ def test_what_is_not_known_says_how_many_seeds_would_tell() -> None:
     assert f"about {pair.seeds_needed} seeds" in pair.words
 
 
+def test_what_will_tie_says_how_many_seeds_that_takes() -> None:
+    (pair,) = compare(two_levels(0.002, noise=5.0), by="activation", objective=ACCURACY).pairs
+    assert pair.verdict is Verdict.NOT_ENOUGH_SEEDS
+    assert pair.seeds_to_tie is not None
+    assert 5 < pair.seeds_to_tie < (pair.seeds_needed or 0)
+    assert f"call them tied within 1 point about {pair.seeds_to_tie} seeds" in pair.words
+
+
+def test_an_interval_beside_a_corrected_p_value_says_whose_it_is() -> None:
+    chance = random.Random(1)
+    outcomes = [
+        trial(0.5 + gap + chance.gauss(0, 0.004), seed, lr=place)
+        for place, gap in enumerate((0.0, 0.003, 0.009, 0.006))
+        for seed in range(5)
+    ]
+    pairs = compare(outcomes, by="lr", objective=ACCURACY).pairs
+    told = [pair for pair in pairs if "the interval is of this pair alone, p of all" in pair.words]
+    for pair in pairs:
+        assert pair.p_value is not None
+        assert pair.low is not None
+        assert pair.high is not None
+        leaves_out_0 = not pair.low <= 0 <= pair.high
+        undecided = pair.verdict is Verdict.NOT_ENOUGH_SEEDS
+        assert (pair in told) == (leaves_out_0 and undecided)
+    assert told
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_seed_or_two_are_never_enough(seeds: int) -> None:
     (pair,) = compare(two_levels(0.3, seeds=seeds), by="activation", objective=ACCURACY).pairs

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +6,6 @@ from scipy import stats
 
 from experiments.comparison.paired import (
     paired_difference,
-    seeds_needed,
     sign_flip_p_value,
     welch_difference,
 )
@@ -187,33 +184,3 @@ def test_welch_agrees_with_scipy() -> None:
 def test_welch_of_equal_values_is_certain() -> None:
     found = welch_difference([1.0, 1.0], [0.5, 0.5])
     assert (found.p_value, found.low, found.effect_size) == (0.0, 0.5, None)
-
-
-@pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
-def test_seeds_needed_agree_with_cohens_tables(effect: float, n: int) -> None:
-    # Paired t-test, two-sided 5 %, power 0.8: as G*Power 3.1 gives them.
-    assert seeds_needed(effect, 1.0) == n
-
-
-@given(st.floats(0.05, 2.5))
-def test_seeds_needed_are_just_enough(effect: float) -> None:
-    n = seeds_needed(effect, 1.0)
-    assert n is not None
-
-    def power(size: int) -> float:
-        limit, shift = stats.t.ppf(0.975, size - 1), effect * math.sqrt(size)
-        return float(stats.nct.sf(limit, size - 1, shift) + stats.nct.cdf(-limit, size - 1, shift))
-
-    assert power(n - 1) < 0.8
-    assert power(n) >= 0.8
-
-
-def test_few_seeds_find_what_is_far_apart() -> None:
-    assert seeds_needed(7.5, 1.0) == 3
-    assert seeds_needed(100.0, 1.0) == 2
-
-
-def test_no_number_of_seeds_finds_what_is_not_there() -> None:
-    assert seeds_needed(0.0, 1.0) is None
-    assert seeds_needed(1e-6, 1.0) is None
-    assert seeds_needed(1.0, 0.0) == 2
