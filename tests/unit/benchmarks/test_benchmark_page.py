@@ -90,6 +90,8 @@ def samples() -> dict[str, Any]:
         "verdicts": {
             **WHERE,
             "without_difference": {"plain": {"grids": 1000, "decided": 0.047, "coverage": 0.953}},
+            "winner_called_better_without_difference": {"8 variants": 0.007},
+            "something_mattered_without_effect": {"plain": 0.041},
             "power": [{"seeds": 3, "cells": 4, "power": {"0.5": 0.126, "1": 0.323}}],
         },
         "cold_start": {**WHERE, "seconds": {"--help": times(0.08), "status": times(0.7)}},
