@@ -423,13 +423,14 @@ def promote(experiment: str, *, trial: str | None = None) -> "Promotion":
 
 
 def attach_report(experiment: str, folder: str | Path) -> tuple[str, ...]:
-    """Have MLflow show a folder's files with the experiment's best runs; give their trials.
+    """Have MLflow show a report with the experiment's best runs; give their trials.
 
     Those are the best trial of each of the three best variants, by the objective. A process of
-    its own tells MLflow, which may be away for as long as the folder stays.
+    its own tells MLflow, which may be away for as long as the folder stays. Of the folder it shows
+    what the report's manifest lists, and nothing else.
 
     Raises:
-        NotFoundError: There is no such experiment.
+        NotFoundError: There is no such experiment, or no report in the folder.
     """
     from trainyard.reporting import attach_folder
     from trainyard.workplace import Workplace

@@ -57,10 +57,10 @@ def write(experiments: Sequence[str], *, out: Path | None, attach: bool) -> Repo
 
 
 def attach_folder(workplace: "Workplace", experiment: str, folder: Path) -> tuple[str, ...]:
-    """Have MLflow show a folder's files with an experiment's best runs; give their trials.
+    """Have MLflow show a report with an experiment's best runs; give their trials.
 
     Raises:
-        NotFoundError: There is no such experiment.
+        NotFoundError: There is no such experiment, or no report in the folder.
     """
     from orchestrator.mirroring.attachment import attach
 

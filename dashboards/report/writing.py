@@ -13,10 +13,10 @@ from dashboards.report.evidence import Evidence
 from dashboards.report.manifest import manifest
 from dashboards.report.markdown import FIGURES, markdown
 from dashboards.report.page import page
+from orchestrator.mirroring.report_folder import MANIFEST
 
 PAGE: Final = "report.html"
 TEXT: Final = "report.md"
-MANIFEST: Final = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)

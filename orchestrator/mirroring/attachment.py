@@ -9,6 +9,7 @@ from typing import Final
 
 from orchestrator.measurements.results import Results
 from orchestrator.mirroring.mirror import tell_the_rest
+from orchestrator.mirroring.report_folder import report_files
 from orchestrator.queueing.outbox import FILES, Outbox
 from orchestrator.settings import Settings
 from orchestrator.store.rows import ExperimentRow, TrialRow
@@ -21,16 +22,17 @@ _log = logging.getLogger(__name__)
 def attach(
     settings: Settings, results: Results, outbox: Outbox, *, experiment: str, folder: Path
 ) -> tuple[str, ...]:
-    """Have a folder's files shown with the best runs; give their trials, the best one first.
+    """Have a report's files shown with the best runs; give their trials, the best one first.
 
     A process that goes on by itself tells MLflow. Where that cannot be started, the next
     orchestrator or `trainyard mlflow` does.
 
     Raises:
-        NotFoundError: There is no such experiment.
+        NotFoundError: There is no such experiment, or no report in the folder.
         StoreError: The SQL store cannot be used.
     """
     found = results.resolve_experiment(experiment)
+    report_files(folder)
     best = [trial.id for trial in best_trials(results, found)[:NUM_RUNS]]
     outbox.add(FILES, [f"{trial_id}/{folder.absolute()}" for trial_id in best])
     try:

@@ -188,7 +188,7 @@ class Drain:
         trial_id, _, folder = entry.key.partition("/")
         files = self._records.files(trial_id, Path(folder))
         if files is None:
-            _log.info("files %s: the folder is gone, so none are shown", entry.key)
+            _log.info("files %s: the report is gone, so it is not shown", entry.key)
             return
         self._opened().write_files(files)
 

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlflow import MlflowClient
@@ -42,7 +42,7 @@ _EXPERIMENT_TAGS: Final = {
     "mlflow.experimentKind": "custom_model_development"
 }
 _CONFUSION_FILE: Final = "confusion_matrix.json"
-_REPORT_FOLDER: Final = "report"
+_REPORT_FOLDER: Final = PurePosixPath("report")
 _PROMOTED_TAG: Final = "trainyard.promoted"
 _MODEL_TAG: Final = "trainyard.model"
 _ENDING_TAGS: Final = ("trainyard.fence", "trainyard.state")
@@ -123,13 +123,15 @@ class Mlflow:
                 self._client.delete_logged_model(other.model_id)
 
     def write_files(self, record: FilesRecord) -> None:
-        """Show the files of a folder with a trial's run, in place of those of the same names.
+        """Show a report's files with a trial's run, in place of those of the same names.
 
         Raises:
             LookupError: The run is not there yet.
         """
         run_id = self._run_of(record).info.run_id
-        self._client.log_artifacts(run_id, str(record.folder), _REPORT_FOLDER)
+        for path in record.files:
+            place = str(_REPORT_FOLDER / path.parent)
+            self._client.log_artifact(run_id, str(record.folder / path), place)
 
     def promote(
         self, record: ModelRecord, *, alias: str, about: str

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from experiments.architectures.architecture import Architecture
+from experiments.errors import NotFoundError
 from experiments.records import DataConfig, TrialConfig
 from experiments.states import FailureKind, TrialState
 from experiments.tasks import TASKS
 from orchestrator.measurements.results import Results
+from orchestrator.mirroring.report_folder import report_files
 from orchestrator.store.rows import (
     CheckpointRow,
     Confusion,
@@ -91,11 +93,12 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class FilesRecord:
-    """A folder whose files are shown with a trial's run."""
+    """A report that is shown with a trial's run: its folder, and its files in that."""
 
     experiment: str
     trial_id: str
     folder: Path
+    files: tuple[Path, ...]
 
 
 class Records:
@@ -143,12 +146,14 @@ class Records:
         return _model_record(experiment, trial, architecture, chosen)
 
     def files(self, trial_id: str, folder: Path) -> FilesRecord | None:
-        """Give a folder to show with a trial's run; None where it is not there any more."""
-        if not folder.is_dir():
+        """Give a report to show with a trial's run; None where it is not there any more."""
+        try:
+            files = report_files(folder)
+        except NotFoundError:
             return None
         trial = self._results.trial(trial_id)
         experiment = self._results.experiment(trial.experiment_id)
-        return FilesRecord(experiment.name, trial_id, folder)
+        return FilesRecord(experiment.name, trial_id, folder, files)
 
     def _names(self, experiment_id: str) -> frozenset[str]:
         if experiment_id not in self._param_names:  # fixed since the submit

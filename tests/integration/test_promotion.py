@@ -1,5 +1,6 @@
 """Promoting and attaching on a real MLflow store, whatever the mirror has told so far."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +163,9 @@ def test_report_is_attached_to_the_best_run_of_each_of_the_best_variants(
     (folder / "figures").mkdir(parents=True)
     (folder / "report.html").write_text("<h1>first</h1>")
     (folder / "figures" / "curves.png").write_bytes(b"png")
+    (folder / ".env").write_text("not the report's")
+    listed = ["report.html", "manifest.json", "figures/curves.png", "gone.md", "../trainyard.db"]
+    (folder / "manifest.json").write_text(json.dumps({"files": listed}))
     outbox = Outbox(store.engine)
 
     told = attach(settings, store.results, outbox, experiment=store.name, folder=folder)
@@ -179,7 +183,9 @@ def test_report_is_attached_to_the_best_run_of_each_of_the_best_variants(
     for trial_id in told:
         run_id = runs(store, client)[trial_id].info.run_id
         names = {file.path for file in client.list_artifacts(run_id, "report")}
-        assert names == {"report/report.html", "report/figures"}
+        assert names == {"report/report.html", "report/manifest.json", "report/figures"}
+        (picture,) = client.list_artifacts(run_id, "report/figures")
+        assert picture.path == "report/figures/curves.png"
         assert text_of(trial_id) == "<h1>first</h1>"
     others = runs(store, client)[ids[6]].info.run_id
     assert not client.list_artifacts(others, "report")
@@ -189,3 +195,19 @@ def test_report_is_attached_to_the_best_run_of_each_of_the_best_variants(
     assert len(outbox.pending(10, kind=FILES)) == 3
     drain(store, settings)
     assert text_of(ids[7]) == "<h1>second</h1>"
+
+
+@pytest.mark.parametrize("manifest", [None, "[]", '{"files": 3}', "{"])
+def test_a_folder_without_a_report_is_not_attached(
+    store: Store, settings: Settings, tmp_path: Path, manifest: str | None
+) -> None:
+    store.submit({"a": {"lr": 0.1}})
+    store.succeed()
+    folder = tmp_path / "mine"
+    if manifest is not None:
+        folder.mkdir()
+        (folder / "manifest.json").write_text(manifest)
+    outbox = Outbox(store.engine)
+    with pytest.raises(NotFoundError, match="no report lies in"):
+        attach(settings, store.results, outbox, experiment=store.name, folder=folder)
+    assert not outbox.pending(10, kind=FILES)
