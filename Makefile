@@ -43,7 +43,7 @@ TRIALS ?= 500
 DATABASE ?= both
 
 # Which of benchmarks/*.py to run: make bench BENCH="digits_grid ..."
-BENCH ?= cold_start digits_grid lenet_mnist resnet_cifar fused_equals_plain noop metrics queue verdicts
+BENCH ?= cold_start digits_grid lenet_mnist resnet_cifar fused_equals_plain noop metrics queue report verdicts
 
 .PHONY: help setup demo test fuzz chaos bench bench-page check format docs requirements hooks clean
 

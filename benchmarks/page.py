@@ -166,6 +166,19 @@ def _metrics(document: Document) -> tuple[list[str], list[Bar]]:
     return [_table(head, rows)], []
 
 
+def _report(document: Document) -> tuple[list[str], list[Bar]]:
+    head = ("trials", "points", "seconds", "megabytes", "requests", "console")
+    row = (
+        f"{document['trials']:,}",
+        f"{document['points']:,}",
+        _spread(document["seconds"]),
+        f"{document['megabytes']:.1f}",
+        str(document["requests"]),
+        str(document["messages"]),
+    )
+    return [_table(head, [row])], []
+
+
 def _queue(document: Document) -> tuple[list[str], list[Bar]]:
     head = ("store", "trials", "submit, s", "claim of 64, ms", "64 endings, ms", "`status`, s")
     rows = []
@@ -294,6 +307,14 @@ _SECTIONS: Final[Mapping[str, tuple[str, str, Section]]] = {
             "safe side: false claims are rarer, and intervals wider than they need be."
         ),
         _verdicts,
+    ),
+    "report": (
+        "A report of very many trials",
+        (
+            "The `small` network on digits, ten epochs, trained for real; `trainyard report` as a "
+            "command, and its page in headless Chromium."
+        ),
+        _report,
     ),
     "metrics": (
         "Curves into the store, and out again",

@@ -6,6 +6,7 @@ from typing import Literal
 from playwright.sync_api import Browser
 
 from tests.acceptance.conftest import Trainyard
+from tests.browser import offline_tab
 
 
 def test_report_of_a_run_opens_offline_on_every_screen(
@@ -29,24 +30,9 @@ def test_report_of_a_run_opens_offline_on_every_screen(
 
 def look_at(page: Path, browser: Browser, *, width: int, scheme: Literal["light", "dark"]) -> None:
     """Open the page and hold it to what it promises: quiet, by itself, whole, with a keyboard."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-    )
-    tab = context.new_page()
-    wrong: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda said: wrong.append(said.text))
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(page.as_uri())
-    tab.wait_for_function(
-        "[...document.querySelectorAll('.figure-plot')].every("
-        "place => place.querySelector('svg.main-svg'))"
-    )
-    assert wrong == []
-    assert [url for url in asked[1:] if not url.startswith(("data:", "blob:"))] == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.locator("main h2").first.inner_text() == "Answer"
-    tab.keyboard.press("Tab")
-    assert tab.evaluate("document.activeElement.className") == "skip"
-    context.close()
+    with offline_tab(browser, page, width=width, scheme=scheme) as (tab, asked, said):
+        assert (asked, said) == ([], [])
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.locator("main h2").first.inner_text() == "Answer"
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.className") == "skip"
