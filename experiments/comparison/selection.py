@@ -43,7 +43,7 @@ class Selection:
         test_metric: Its name.
         num_candidates: Variants that had a result, and could have won.
         expected_drop: How much of `validation.mean` is luck of the pick, at least, 0 or more; None
-            with one seed, which shows no luck.
+            where a variant has one seed, which shows no luck.
         win_share: In which share of the resamples the same variant wins, ties in equal parts;
             None as above.
         words: Sentences.
@@ -107,8 +107,10 @@ def _optimism(
     import numpy as np
 
     results = _results_by_seed(outcomes, standings, objective)
-    if min(map(len, results)) < 2 or len(results) < 2:
-        return (None, None) if min(map(len, results)) < 2 else (0.0, 1.0)
+    if min(map(len, results)) < 2:
+        return None, None
+    if len(results) < 2:
+        return 0.0, 1.0
     sign = 1.0 if objective.goal == "maximize" else -1.0
     means = np.array([sign * mean_of(list(r.values())) for r in results])
     drops, wins, done = 0.0, 0.0, 0
@@ -178,7 +180,8 @@ def _words(selection: Selection, objective: Objective) -> str:
     among = count(selection.num_candidates, "variant")
     said = [f"The winner was picked from {among} by {metric} ({mean}, n = {validation.n})."]
     if selection.expected_drop is None:
-        said.append("With one seed, how much of that is the luck of the pick cannot be said.")
+        one = "With one seed" if validation.n == 1 else "Since a variant has one seed"
+        said.append(f"{one}, how much of that is the luck of the pick cannot be said.")
     elif selection.num_candidates > 1:
         drop = amount_text(selection.expected_drop, metric, spread=validation.width)
         error = (validation.std or 0.0) / math.sqrt(validation.n)

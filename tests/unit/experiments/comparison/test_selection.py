@@ -66,6 +66,12 @@ def test_one_seed_shows_no_luck() -> None:
     assert found.expected_drop is found.win_share is None
 
 
+def test_one_seed_of_one_variant_is_told_as_that() -> None:
+    found = picked(variants(0.9, 0.8)[:-4])
+    assert (found.validation.n, found.expected_drop) == (5, None)
+    assert "Since a variant has one seed, how much" in found.words
+
+
 @pytest.mark.parametrize("shift", [0, 5])
 def test_ties_share_the_wins(shift: int) -> None:
     """Also where the variants have not the same seeds, and each is resampled by itself."""
