@@ -38,6 +38,8 @@ WITHOUT_DIFFERENCE: Final = {
 # false verdicts are rarer than 5 %, and the intervals hold the truth more often than 95 %.
 UNEQUAL_SEEDS: Final = {
     "a third is missing": Grid(cell_std=3.0, missing=0.33, seeds=10),
+    "a cell lost 3 of 5 seeds": Grid(seeds_of_cells=(2,)),
+    "a cell lost 3 of 5 seeds, and varies": Grid(seeds_of_cells=(2,), cell_spreads=(5.0,)),
     "cells of 2 to 9 seeds": Grid(seeds=9, seeds_of_cells=tuple(range(2, 10))),
     "half the cells 2 seeds, half 10": Grid(seeds=10, seeds_of_cells=(2,) * 4),
     "two cells of 2 and 10 seeds": Grid(levels=2, cells=2, seeds=10, seeds_of_cells=(2,)),

@@ -47,13 +47,17 @@ def test_degrees_are_satterthwaites_by_simulation(seeds: Sequence[Sequence[int]]
         there[row, [column[s] for s in each]] = 1
     n = there.sum(axis=1, keepdims=True)
     found = []
-    for noise in ((200_000, *there.shape), (200_000, 1, len(column))):
-        drawn = generator.normal(size=noise) * there
+    highest = np.sqrt((n - 1) / stats.chi2.ppf(0.1, n - 1))  # of spreads that seem the same
+    for size, spreads in (
+        ((200_000, *there.shape), 1.0),
+        ((200_000, 1, len(column)), 1.0),
+        ((200_000, *there.shape), highest),
+    ):
+        drawn = generator.normal(size=size) * spreads * there
         residuals = (drawn - drawn.sum(axis=2, keepdims=True) / n) * there
         sums = (residuals / np.sqrt(n * (n - 1)) / len(seeds)).sum(axis=1)
         estimates = (sums**2).sum(axis=1)
         found.append(2 * estimates.mean() ** 2 / estimates.var())
-    # Where all cells show the same spread the third answer is the first.
     values = [dict(zip(each, np.resize([1.0, -1.0], len(each)), strict=True)) for each in seeds]
     equal = [
         {s: v / np.std(list(cell.values()), ddof=1) for s, v in cell.items()} for cell in values
@@ -64,6 +68,17 @@ def test_degrees_are_satterthwaites_by_simulation(seeds: Sequence[Sequence[int]]
 def test_where_a_cell_of_two_seeds_decides_there_is_one_degree() -> None:
     small, large = {0: 5.0, 1: -5.0}, {seed: 0.01 * (-1) ** seed for seed in range(10)}
     assert errors([small, large])[1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_cell_that_lost_seeds_and_varies_most_is_not_taken_for_calm() -> None:
+    generator = np.random.default_rng(3)
+    alarms = 0
+    for _ in range(1000):
+        wild = {seed: 5.0 * value for seed, value in enumerate(generator.normal(size=2))}
+        p_value = paired_difference([wild, *cells_of([range(5)] * 7, generator)]).p_value
+        assert p_value is not None
+        alarms += p_value < 0.05
+    assert alarms <= 1000 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000))
 
 
 def test_unequal_numbers_of_seeds_are_no_excuse_for_false_alarms() -> None:
