@@ -1,9 +1,12 @@
 """Makes the labelled curves by training: `make bench BENCH=labelled_curves`, about ten minutes.
 
 The curves are those of `workers.training.run_pack`, in the plain loop on one thread. `CASES=TEXT`
-trains those whose names hold it, and leaves the others in the file as they are.
+trains those whose names hold it, and leaves the others in the file as they are. The table on
+docs/diagnosis.md is written from the file; where only the doctor has changed,
+`python -m benchmarks.labelled_curves.scores` does that alone.
 """
 
+import math
 import os
 import sys
 import tempfile
@@ -14,8 +17,9 @@ import torch
 from benchmarks.labelled_curves.cases import Case, cases
 from benchmarks.labelled_curves.curve_file import FILE, LabelledCurve, read, write
 from benchmarks.labelled_curves.labels import labels_of
+from benchmarks.labelled_curves.scores import PAGE, page
 from benchmarks.labelled_curves.tricks import changed_data, played
-from benchmarks.labelled_curves.truth import truth_of
+from benchmarks.labelled_curves.truth import parted, truth_of
 from dashboards.diagnoses import curve_of
 from experiments.diagnosis.trial_curve import BATCH_LOSS, Series
 from experiments.events import Event, MetricPoint, PointsMeasured, TrialFailed
@@ -70,17 +74,19 @@ def main() -> None:
     known |= {each.name: each for each in trained}
     FILE.parent.mkdir(parents=True, exist_ok=True)
     write([known[case.name] for case in cases() if case.name in known], FILE)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), read(FILE)), encoding="utf-8")
 
 
 def _train(case: Case, root: Path) -> LabelledCurve:
     (trial,) = make_plan(read_spec(case.spec), data_root=root).trials
-    data = changed_data(case.trick, stage(trial.config.data, root=root))
+    data, fresh = parted(changed_data(case.trick, stage(trial.config.data, root=root)))
     recorder = Recorder()
     with played(case.trick, trial.config, data):
         run_pack([Assignment(trial.id, 1, trial.config)], data, recorder)
     if recorder.failure not in {None, FailureKind.NOT_FINITE}:
         sys.exit(f"{case.name} failed: {recorder.failure}")
-    truth = truth_of(case, trial.config, data)
+    truth = truth_of(case, trial.config, data, fresh=fresh)
+    num_steps = math.ceil(len(data.train) / trial.config.batch_size) * trial.config.epochs
     labelled = LabelledCurve(
         name=case.name,
         half=case.half,
@@ -91,7 +97,7 @@ def _train(case: Case, root: Path) -> LabelledCurve:
             params=trial.params,
             is_not_finite=recorder.failure is not None,
         ),
-        labels=labels_of(trial.config, case.trick, truth),
+        labels=labels_of(trial.config, case.trick, truth, num_steps=num_steps),
         truth=truth.to_data(),
     )
     said = [

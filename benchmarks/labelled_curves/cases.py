@@ -11,8 +11,10 @@ from typing import Any, Final
 TUNED: Final = "tuned"
 HELD_OUT: Final = "held out"
 
-DIGITS: Final = {"name": "digits", "val_fraction": 0.3, "limit": 900}
-FEW_DIGITS: Final = {"name": "digits", "val_fraction": 0.5, "limit": 240}
+DIGITS: Final = {"name": "digits", "val_fraction": 0.56}
+FEW_DIGITS: Final = {"name": "digits", "val_fraction": 0.9}
+FEW_NOISY_DIGITS: Final = {"name": "digits", "val_fraction": 0.9, "label_noise": 0.2}
+NOISY_DIGITS: Final = {**DIGITS, "label_noise": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,9 @@ DROPPED, WIDE_DROPPED = (
     for num in (96, 128)
 )
 SOFTMAX: Final = "softmax_regression"
-TOO_HOT: Final = {"name": "too_hot", "examples": 600, "val_fraction": 0.3}
-SUNSHINE: Final = {"name": "sunshine", "examples": 400, "val_fraction": 0.3}
-SCENES: Final = {"name": "digit_scenes", "examples": 60, "size": 32, "val_fraction": 0.3}
+TOO_HOT: Final = {"name": "too_hot", "examples": 2000, "val_fraction": 0.6}
+SUNSHINE: Final = {"name": "sunshine", "examples": 1600, "val_fraction": 0.6}
+SCENES: Final = {"name": "digit_scenes", "examples": 90, "size": 32, "val_fraction": 0.55}
 AUTOENCODER: Final = {"name": "autoencoder", "code": 16}
 FCN: Final = {
     "name": "pixels",
@@ -104,7 +106,7 @@ def _of_half(rows: list[tuple[Any, ...]], half: str) -> Iterator[dict[str, Any]]
     for number, (tuned, held_out, *more) in enumerate(rows):
         settings = tuned if half == TUNED else held_out
         options = dict(more[0]) if more else {}
-        seed = number if half == TUNED else 100 + number
+        seed = number if half == TUNED else 500 + number
         yield {"settings": settings, "seed": seed, **options}
 
 
@@ -123,7 +125,7 @@ _HEALTHY: Final = [
         _of(MLP, 0.05, 40, weight_decay=1e-3),
         _of(DEEP, 0.03, 40, weight_decay=1e-3, activation="tanh"),
     ),
-    (_of(SOFTMAX, 0.1, 40), _of(SOFTMAX, 0.3, 40, batch_size=64)),
+    (_of(SOFTMAX, 0.1, 40), _of(SOFTMAX, 0.1, 40, batch_size=64, weight_decay=1e-3)),
     (
         _of(convnet(8, 16, batch_norm=True), 0.05, 20, schedule="cosine"),
         _of(convnet(12, 12, batch_norm=True), 0.03, 20, schedule="one_cycle"),
@@ -131,7 +133,7 @@ _HEALTHY: Final = [
     (_of(SMALL, 0.1, 40, batch_size=128), _of(WIDE, 0.1, 40, batch_size=128)),
     (_of(SMALL, 0.01, 25, batch_size=8), _of(MLP, 0.01, 25, batch_size=8)),
     (
-        _of(convnet(12, 16, dropout=True), 0.05, 40, dropout=0.3),
+        _of(convnet(12, 16, dropout=True), 0.02, 40, dropout=0.3),
         _of(convnet(8, 24, dropout=True), 3e-3, 40, dropout=0.2, optimizer="adamw"),
     ),
     (
@@ -181,8 +183,8 @@ _RATE_TOO_LOW: Final = [
     (_of(MLP, 2e-3, 6, momentum=0.0, batch_size=16), _of(DEEP, 1e-4, 20, batch_size=16)),
     (_of(convnet(8, 8), 1e-4, 20), _of(convnet(16, 16), 1e-4, 12)),
     (
-        _of(AUTOENCODER, 5e-5, 20, optimizer="adam", output_activation="sigmoid"),
-        _of(AUTOENCODER, 3e-5, 25, optimizer="adam", output_activation="sigmoid"),
+        _of(AUTOENCODER, 1e-5, 20, optimizer="adam", output_activation="sigmoid"),
+        _of(AUTOENCODER, 7e-6, 25, optimizer="adam", output_activation="sigmoid"),
         {"task": "reconstruction"},
     ),
 ]
@@ -271,19 +273,52 @@ _NO_INPUTS: Final = [
 ]
 
 _RATE_TOO_HIGH: Final = [
-    (_of(MLP, 0.8, 20), _of(DEEP, 0.3, 20)),
-    (_of(SMALL, 0.3, 20, activation="tanh"), _of(WIDE, 0.4, 20, activation="tanh")),
-    (_of(SOFTMAX, 5.0, 20), _of(SOFTMAX, 10.0, 20)),
-    (_of(SMALL, 0.03, 20, optimizer="adam"), _of(WIDE, 0.03, 20, optimizer="adam")),
+    (_of(MLP, 0.3, 20, activation="tanh"), _of(DEEP, 0.2, 20, activation="tanh")),
+    (_of(SMALL, 0.2, 20, activation="tanh"), _of(WIDE, 0.2, 20, activation="tanh")),
+    (_of(SOFTMAX, 1.0, 20, batch_size=16), _of(SOFTMAX, 2.0, 20)),
     (
-        _of(MLP, 0.1, 20, optimizer="adam", activation="leaky_relu"),
-        _of(DEEP, 0.05, 20, optimizer="adam", activation="leaky_relu"),
+        _of(SMALL, 0.03, 20, optimizer="adam", activation="leaky_relu"),
+        _of(WIDE, 0.03, 20, optimizer="adam", activation="leaky_relu"),
     ),
     (
-        _of(MLP, 0.3, 20, batch_size=4, activation="tanh"),
-        _of(DEEP, 0.15, 20, batch_size=4, activation="tanh"),
+        _of(MLP, 0.05, 20, optimizer="adam", activation="leaky_relu"),
+        _of(DEEP, 0.03, 20, optimizer="adam", activation="gelu"),
     ),
-    (_of(SOFTMAX, 2.0, 20, batch_size=4), _of(SOFTMAX, 3.0, 20, batch_size=8)),
+    (_of(SOFTMAX, 0.3, 20, batch_size=4), _of(SOFTMAX, 0.5, 16, batch_size=8)),
+    (_of(SOFTMAX, 0.5, 24, batch_size=16), _of(SOFTMAX, 0.3, 24, batch_size=8)),
+    (_of(mlp(32), 0.1, 20, activation="tanh"), _of(mlp(48), 0.15, 20, activation="gelu")),
+]
+
+_RATE_TOO_HIGH_FOR_A_LINE: Final = [
+    (
+        _of("linear_regression", 0.2, 20, batch_size=8),
+        _of("linear_regression", 0.1, 24, batch_size=4),
+    ),
+    (
+        _of("linear_regression", 0.3, 30, batch_size=16),
+        _of("linear_regression", 0.25, 20, batch_size=8),
+    ),
+    (
+        _of("linear_regression", 0.15, 24, batch_size=4),
+        _of("linear_regression", 0.2, 20, batch_size=4),
+    ),
+    (
+        _of("linear_regression", 0.35, 30),
+        _of("linear_regression", 0.3, 24, batch_size=16),
+    ),
+]
+
+_RATE_TOO_HIGH_FOR_YES_OR_NO: Final = [
+    (
+        _of("logistic_regression", 3.0, 20, batch_size=8),
+        _of("logistic_regression", 4.0, 24, batch_size=16),
+    ),
+    (_of("logistic_regression", 2.0, 30, batch_size=4), _of("logistic_regression", 8.0, 20)),
+    (
+        _of("logistic_regression", 5.0, 24, batch_size=16),
+        _of("logistic_regression", 3.0, 30, batch_size=8),
+    ),
+    (_of("logistic_regression", 1.5, 20, batch_size=4), _of("logistic_regression", 6.0, 24)),
 ]
 
 _NOT_SHUFFLED: Final = [
@@ -293,14 +328,30 @@ _NOT_SHUFFLED: Final = [
 
 _SMALL_DATA: Final = [
     (_of(DEEP, 0.05, 60), _of(mlp(96, 48), 0.05, 60)),
-    (_of(mlp(128, 128), 3e-3, 60, optimizer="adam"), _of(mlp(200), 5e-3, 60, optimizer="adam")),
-    (_of(SMALL, 3e-3, 80, optimizer="adam"), _of(WIDE, 3e-3, 80, optimizer="adam")),
+    (_of(mlp(128, 128), 0.01, 60, optimizer="adam"), _of(mlp(200), 0.01, 60, optimizer="adam")),
+    (_of(SMALL, 0.01, 60, optimizer="adam"), _of(WIDE, 0.01, 60, optimizer="adam")),
+    (_of(mlp(256), 0.1, 80), _of(mlp(160, 160), 3e-3, 80, optimizer="adam")),
+    (_of(WIDE, 5e-3, 80, optimizer="adam"), _of(SMALL, 0.05, 80)),
+]
+
+_SMALL_NOISY_DATA: Final = [
+    (_of(mlp(128), 0.05, 80), _of(mlp(96), 3e-3, 80, optimizer="adam")),
+    (_of(SMALL, 5e-3, 80, optimizer="adam"), _of(WIDE, 0.03, 80)),
+    (_of(DEEP, 0.03, 80, activation="tanh"), _of(MLP, 5e-3, 80, optimizer="adam")),
 ]
 
 _NOISY_LABELS: Final = [
     (_of(WIDE, 3e-3, 30, optimizer="adam"), _of(convnet(24, 24), 2e-3, 30, optimizer="adam")),
-    (_of(mlp(128), 0.1, 40), _of(mlp(96, 96), 0.08, 40)),
-    (_of(SMALL, 0.05, 50, batch_size=16), _of(WIDE, 0.05, 40, batch_size=16)),
+    (_of(mlp(128), 0.05, 40), _of(mlp(96, 96), 0.05, 40)),
+    (_of(SMALL, 0.03, 40, batch_size=16), _of(WIDE, 0.02, 30, batch_size=16)),
+    (
+        _of(MLP, 3e-3, 30, optimizer="adam", activation="tanh"),
+        _of(DEEP, 3e-3, 30, optimizer="adam"),
+    ),
+    (_of(WIDE, 0.05, 40, activation="gelu"), _of(SMALL, 5e-3, 40, optimizer="adam")),
+    (_of(mlp(256), 0.02, 60), _of(mlp(192), 1e-3, 60, optimizer="adam")),
+    (_of(WIDE, 1e-3, 60, optimizer="adam"), _of(WIDE, 0.01, 60)),
+    (_of(DEEP, 0.02, 60, activation="tanh"), _of(mlp(64, 64), 0.02, 60)),
 ]
 
 _TOO_FEW_EPOCHS: Final = [
@@ -309,6 +360,11 @@ _TOO_FEW_EPOCHS: Final = [
     (_of(MLP, 0.02, 3), _of(DEEP, 0.01, 4)),
     (_of(SMALL, 2e-3, 4, optimizer="adam"), _of(WIDE, 1e-3, 5, optimizer="adam")),
     (_of(SOFTMAX, 0.02, 5), _of(SOFTMAX, 0.03, 4)),
+    (_of(MLP, 1e-3, 4, optimizer="adam"), _of(mlp(96), 5e-4, 6, optimizer="adam")),
+    (
+        _of(convnet(12, 12), 0.01, 4, activation="tanh"),
+        _of(convnet(12, 16), 0.02, 3, activation="gelu"),
+    ),
     (
         _of(AUTOENCODER, 2e-3, 6, optimizer="adam", output_activation="sigmoid"),
         _of(AUTOENCODER, 3e-3, 5, optimizer="adam", output_activation="sigmoid"),
@@ -322,18 +378,15 @@ _TOO_FEW_EPOCHS: Final = [
 ]
 
 _BURSTS: Final = [
-    (_of(SMALL, 0.02, 20), _of(WIDE, 0.015, 20), {"trick": "burst"}),
-    (_of(MLP, 0.02, 16), _of(DEEP, 0.01, 16), {"trick": "burst"}),
+    (_of(SMALL, 0.02, 20, activation="leaky_relu"), _of(WIDE, 0.01, 20, activation="leaky_relu")),
+    (_of(MLP, 0.02, 20), _of(DEEP, 0.01, 30)),
+    (_of(SMALL, 0.02, 20, activation="tanh"), _of(MLP, 0.02, 18, activation="gelu")),
+    (_of(SOFTMAX, 0.05, 20), _of(SOFTMAX, 0.1, 20)),
+    (_of(WIDE, 2e-3, 20, optimizer="adam"), _of(SMALL, 3e-3, 30, optimizer="adam")),
+    (_of(mlp(128), 0.02, 30, activation="tanh"), _of(mlp(96), 0.03, 24)),
     (
-        _of(SMALL, 0.02, 18, activation="tanh"),
-        _of(MLP, 0.02, 18, activation="gelu"),
-        {"trick": "burst"},
-    ),
-    (_of(SOFTMAX, 0.05, 16), _of(SOFTMAX, 0.1, 20), {"trick": "burst"}),
-    (
-        _of(SMALL, 1e-3, 20, optimizer="adam"),
-        _of(WIDE, 1e-3, 20, optimizer="adam"),
-        {"trick": "burst"},
+        _of(MLP, 2e-3, 24, optimizer="adam", activation="tanh"),
+        _of(DEEP, 2e-3, 20, optimizer="adam", activation="leaky_relu"),
     ),
 ]
 
@@ -355,8 +408,8 @@ _HARDER_TRAINING: Final = [
 ]
 
 
-def _with_data(rows: list[tuple[Any, ...]], data: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    return [(*row, {"data": data}) for row in rows]
+def _all(rows: list[tuple[Any, ...]], **options: Any) -> list[tuple[Any, ...]]:
+    return [(*row, options) for row in rows]
 
 
 _ROWS: Final[Mapping[str, list[tuple[Any, ...]]]] = {
@@ -366,11 +419,18 @@ _ROWS: Final[Mapping[str, list[tuple[Any, ...]]]] = {
     "units killed": _UNITS_KILLED,
     "nothing to learn by": _NOTHING_LEARNS,
     "nothing in the inputs": _NO_INPUTS,
-    "rate too high": _RATE_TOO_HIGH,
+    "rate too high": [
+        *_all(_RATE_TOO_HIGH, data=NOISY_DIGITS),
+        *_all(_RATE_TOO_HIGH_FOR_A_LINE, task="regression", data=SUNSHINE),
+        *_all(_RATE_TOO_HIGH_FOR_YES_OR_NO, task="binary", data=TOO_HOT),
+    ],
     "not shuffled": _NOT_SHUFFLED,
-    "small data": _with_data(_SMALL_DATA, FEW_DIGITS),
-    "noisy labels": _with_data(_NOISY_LABELS, {**DIGITS, "label_noise": 0.4}),
+    "small data": [
+        *_all(_SMALL_DATA, data=FEW_DIGITS),
+        *_all(_SMALL_NOISY_DATA, data=FEW_NOISY_DIGITS),
+    ],
+    "noisy labels": _all(_NOISY_LABELS, data={**DIGITS, "label_noise": 0.4}),
     "too few epochs": _TOO_FEW_EPOCHS,
-    "a burst of rate": _BURSTS,
+    "a burst of rate": _all(_BURSTS, trick="burst"),
     "harder in training": _HARDER_TRAINING,
 }

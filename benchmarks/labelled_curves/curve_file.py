@@ -35,9 +35,11 @@ class LabelledCurve:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing was wrong by intent, and nothing sick was found to be true of it."""
+        """Whether nothing was wrong by intent, and nothing sick may be true of it."""
         harmless = {Code.JUMPS, Code.VAL_BELOW_TRAIN}
-        return not self.fault and not any(self.labels[code] for code in set(Code) - harmless)
+        return not self.fault and all(
+            label is False for code, label in self.labels.items() if code not in harmless
+        )
 
 
 def write(curves: Iterable[LabelledCurve], path: Path) -> None:

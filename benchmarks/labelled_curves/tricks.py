@@ -10,13 +10,14 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from experiments.records import TrialConfig
-from workers import learner, modules
+from workers import learner
 from workers.datasets.staged import Split, StagedData
+from workers.modules import build_module
 
-BURST = 40.0
+BURST = 30.0
 BURST_STEPS = 3
 
 
@@ -51,7 +52,7 @@ def played(trick: str, config: TrialConfig, data: StagedData) -> Iterator[None]:
             yield
     elif name == "kill":
         share = float(much.removesuffix("%")) / 100
-        with patch.object(learner, "build_module", _killing(modules.build_module, share)):
+        with patch.object(learner, "build_module", _killing(build_module, share)):
             yield
     else:
         yield
@@ -80,14 +81,14 @@ def _bursting(
 def _killing(build: Callable[..., nn.Module], share: float) -> Callable[..., nn.Module]:
     """Let a share of the hidden units begin out of reach of any input."""
 
-    def build_module(*arguments: Any, **options: Any) -> nn.Module:
+    def build_and_kill(*arguments: Any, **options: Any) -> nn.Module:
         module = build(*arguments, **options)
         layers = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
         with torch.no_grad():
             for layer in layers[:-1]:
                 bias = layer.bias
-                assert isinstance(bias, Tensor)
+                assert bias is not None
                 bias[: round(share * len(bias))] = -100.0
         return module
 
-    return build_module
+    return build_and_kill

@@ -45,7 +45,7 @@ def diagnose(curve: TrialCurve) -> tuple[Finding, ...]:
     shapes = (
         dead,
         swing,
-        overfitting(reading),
+        overfitting(reading, swings=swing is not None),
         still_falling(reading) if reading.is_whole and not swing else None,
         None if swing else jumps(reading),
         val_below_train(reading),

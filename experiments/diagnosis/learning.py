@@ -12,9 +12,10 @@ EXPLODED: Final = 2.0
 """A loss that ends at twice what it began at has diverged, finite or not: an answer that knows
 nothing would have been better by far, and no noise of a batch doubles a mean over an epoch."""
 
-AT_CHANCE: Final = (0.95, 1.3)
+AT_CHANCE: Final = (0.95, EXPLODED)
 """Shares of the loss of chance: a network that has learned a twentieth of what there is to learn
-has begun to, and one that jumps from bias to bias, at a rate that is too high, stays above."""
+has begun to. One that jumps from bias to bias, at a rate that is too high, stays above; from twice
+the loss on it has diverged."""
 
 FLAT: Final = 0.05
 """A loss that has lost less than a twentieth of what it began at has not begun to learn."""
@@ -25,23 +26,23 @@ EXPLAINED: Final = 0.05
 ABOVE_GUESSING: Final = 0.1
 """An accuracy that is less than a tenth of the way from guessing to perfect."""
 
-SLOW_PROGRESS: Final = 0.5
-"""Half of the starting loss is where most networks are after a tenth of a sensible training."""
+SLOW_PROGRESS: Final = 0.4
+"""Four tenths of the starting loss are gone after a tenth of a sensible training, or before."""
 
 STEADY: Final = 0.35
 """A fall that has a time constant tau falls in the second half of the training T by exp(-T / 2 tau)
 of what it fell in the first. At a third of it the training lasts two time constants: what is then
 still missing is missing for want of rate."""
 
-FALLING: Final = 0.15
-"""At most so many of all pairs of a falling loss stand the wrong way round; noise alone would
-leave a half of them."""
+FALLING: Final = 0.1
+"""At most so many of all pairs of a loss that falls steadily stand the wrong way round; noise alone
+would leave a half of them."""
 
-SEEN_TO_FALL: Final = 0.01
-"""A loss that has fallen by less than a hundredth of what it began at cannot be told from one that
+SEEN_TO_FALL: Final = 0.001
+"""A loss that has fallen by less than a thousandth of what it began at cannot be told from one that
 stays: ten times the rate would leave it where it is, too."""
 
-LEAST_STEPS: Final = 40
+LEAST_STEPS: Final = 100
 """With fewer steps it is their number that is wanting, not the rate."""
 
 DEAD: Final = 0.5
@@ -124,11 +125,15 @@ def not_learning(reading: Reading) -> Finding | None:
     curve, progress = reading.curve, reading.progress
     evidence: dict[str, float] = {}
     words = ""
+    if reading.chance is not None:
+        return None
     if progress is not None and progress < FLAT:
         assert reading.start is not None
         assert reading.end is not None
         evidence = {"start": reading.start, "end": reading.end}
         words = f"the training loss began at {reading.start:.3g} and ends at {reading.end:.3g}"
+    elif _is_falling(reading):
+        return None
     elif (explained := reading.best("val/r2")) is not None and explained < EXPLAINED:
         evidence = {"best_r2": explained}
         words = f"of the targets' variance {max(explained, 0):.1%} is explained at best"
@@ -157,15 +162,14 @@ def too_slow(reading: Reading) -> Finding | None:
     if num_steps < LEAST_STEPS:
         return None
     before, after = halves(values)
-    wrong = rising_share(values)
-    if reading.val.values and len(reading.val) >= 4:  # the same examples each time: less noise
-        own = halves(reading.val.values)
-        if rising_share(reading.val.values) < wrong:
-            (before, after), wrong = own, rising_share(reading.val.values)
-    if wrong > FALLING or after <= 0 or after < STEADY * before:
+    if rising_share(values) > FALLING or after <= 0 or after < STEADY * before:
         return None
     assert reading.start is not None
     if before + after < SEEN_TO_FALL * reading.start:
+        return None
+    if len(reading.val) > 1 and rising_share(reading.val.values) > FALLING:
+        return None  # what is learned is the training split by heart
+    if _guessed(reading) is not None:
         return None
     most = _LARGEST_LR.get(curve.optimizer, _LARGEST_ADAPTIVE_LR)
     lr = _round(min(curve.lr * _TENFOLD, max(most, 2 * curve.lr)))
@@ -207,6 +211,13 @@ def dead_units(reading: Reading) -> Finding | None:
         Suggestion(words, change),
         epoch=series.places[bad],
     )
+
+
+def _is_falling(reading: Reading) -> bool:
+    """Say whether the loss has come some way, and is still on it at the end."""
+    before, after = halves(reading.by_time)
+    is_steady = rising_share(reading.by_time) <= FALLING and after >= STEADY * before > 0
+    return is_steady and before + after >= FLAT * (reading.start or 0.0)
 
 
 def _lower(lr: float) -> Suggestion:

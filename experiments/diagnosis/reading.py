@@ -61,6 +61,18 @@ class Reading:
         return self.train.values[0] if len(self.train) > 1 else None
 
     @cached_property
+    def scale(self) -> float:
+        """What changes are measured by: the loss of knowing nothing, as well as it can be told.
+
+        That of a regression is the variance of its targets: R² is what of it is explained.
+        """
+        explained = self.curve.get("val/r2").finite().values
+        is_square = self.curve.loss == "mean_squared_error"
+        if is_square and self.val.values and explained and explained[-1] < 1:
+            return self.val.values[-1] / (1 - explained[-1])
+        return self.start or 0.0
+
+    @cached_property
     def by_time(self) -> tuple[float, ...]:
         """The training loss over the whole training: by epoch, or by blocks of steps if few."""
         if len(self.train) >= _BLOCKS // 2:
@@ -110,14 +122,25 @@ def blocks(values: Sequence[float], *, num: int) -> tuple[float, ...]:
 
 
 def smooth(values: Sequence[float]) -> tuple[float, ...]:
-    """Give running medians of three; the ends are medians of two neighbours and themselves.
+    """Give running medians of three; at the ends, of what the next two foretell, too.
 
-    Source: Tukey, "Exploratory Data Analysis", 1977, chapter 7 (the smoother 3).
+    Source: Tukey, "Exploratory Data Analysis", 1977, chapter 7 (smoothing by 3, with his end rule).
     """
-    if len(values) < 3:
+    if len(values) < 4:
         return tuple(values)
     inner = [statistics.median(values[i - 1 : i + 2]) for i in range(1, len(values) - 1)]
-    return (values[0], *inner, statistics.median((values[-1], values[-2], inner[-1])))
+    first = statistics.median((values[0], inner[0], 3 * inner[0] - 2 * inner[1]))
+    last = statistics.median((values[-1], inner[-1], 3 * inner[-1] - 2 * inner[-2]))
+    return (first, *inner, last)
+
+
+def swing(values: Sequence[float]) -> float:
+    """Give the median distance of a value from the mean of its neighbours; 0 for fewer than three.
+
+    A straight fall has none.
+    """
+    triples = zip(values, values[1:], values[2:], strict=False)
+    return statistics.median([abs(b - (a + c) / 2) for a, b, c in triples] or [0.0])
 
 
 def rising_share(values: Sequence[float]) -> float:
@@ -135,7 +158,10 @@ def rising_share(values: Sequence[float]) -> float:
 
 
 def halves(values: Sequence[float]) -> tuple[float, float]:
-    """Give how far a series fell in its first and in its second half, from smoothed ends."""
+    """Give how far a series fell in its first and in its second half, smoothed; 0 if it is none."""
+    if not values:
+        return 0.0, 0.0
     smoothed = smooth(values)
-    first, middle, last = smoothed[0], smoothed[len(smoothed) // 2], smoothed[-1]
-    return first - middle, middle - last
+    half = (len(smoothed) - 1) / 2
+    middle = (smoothed[math.floor(half)] + smoothed[math.ceil(half)]) / 2
+    return smoothed[0] - middle, middle - smoothed[-1]

@@ -2,34 +2,40 @@
 
 import itertools
 import statistics
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from experiments.architectures.activations import ACTIVATIONS
 from experiments.diagnosis.finding import Code, Finding, Severity, Suggestion
-from experiments.diagnosis.reading import Reading, blocks, level, rising_share, smooth
+from experiments.diagnosis.forecast import gain_by_trend, gain_of_twice
+from experiments.diagnosis.reading import Reading, blocks, level, rising_share, smooth, swing
 
 WORTH_IT: Final = 0.01
-"""Changes of less than a hundredth of the starting loss decide nothing: relative changes of a
-loss that is nearly zero mean little."""
+"""Changes of less than a hundredth of the loss of knowing nothing decide nothing: relative changes
+of a loss that is nearly zero mean little."""
 
 STILL_GAINING: Final = 0.10
 """Twice the epochs would take a tenth off the validation loss."""
 
-WORSENED: Final = 0.10
-"""The validation loss ends a tenth above its best."""
+AT_TIMES: Final = 1 / 6
+"""A loss that falls may rise in so many of all pairs of its second half, and one that worsened may
+come back in so many epochs: with more, scatter has the better of it."""
 
 RISING: Final = 0.7
-"""So many of all pairs after the best epoch stand upwards: scatter around a level has a half."""
+"""So many of all pairs since the best epoch stand upwards: scatter around a level has a half."""
 
-SCATTER: Final = 0.2
-"""The median change between two epochs, as a share of the level: a validation loss that settles
-changes by a few hundredths."""
+WORSENED: Final = 0.15
+"""The validation loss ends so far above its best: a few hundredths are the luck of the epoch."""
 
-TURNS: Final = 1 / 3
+SCATTER: Final = 1 / 8
+"""The median distance of an epoch from the mean of its neighbours, as a share of the level: a
+validation loss that settles keeps to a few hundredths, however steeply it falls."""
+
+TURNS: Final = 1 / 4
 """So many of the changes go up, and as many go down, where a loss swings."""
 
-JUMP: Final = 1.5
-"""An epoch whose loss is half as much again as before and after."""
+JUMP: Final = 1.75
+"""An epoch whose loss is so many times that before and after: small splits scatter by a half."""
 
 BELOW: Final = 0.95
 """A validation loss that is a twentieth below that of training."""
@@ -41,29 +47,40 @@ _SMALL_BATCH: Final = 16
 def still_falling(reading: Reading) -> Finding | None:
     """Find a validation loss that twice the epochs would bring down much further.
 
-    A fall that goes on by octaves of time (like a power of it, as losses do) gains in the next
-    octave what it gained in the last, times the ratio of the last two gains.
+    Of three forecasts the median counts: by how it flattens out, by its trend, and by how the
+    training loss flattens out. Each is led astray by another kind of scatter.
     """
-    values, start, curve = smooth(reading.val.values), reading.start, reading.curve
-    if not values or start is None:
+    train, val, steps = reading.train, reading.val, reading.batch.values
+    if not val.values or reading.start is None:
         return None
-    end = values[-1]
-    gain = _gain_of_next_octave(values, reading.batch.values)
-    if gain is None or end <= 0 or gain < max(STILL_GAINING * end, WORTH_IT * start):
+    if high := _high_epochs(reading):  # what it fell from there on is another fall
+        train, val, steps = train.after(max(high)), val.after(max(high)), ()
+    values, end = smooth(val.values), val.values[-1]
+    gain = gain_of_twice(blocks(steps, num=8))
+    if len(values) > 1:
+        end, own = values[-1], gain_of_twice(smooth(train.values))
+        gain = statistics.median((gain_of_twice(values), gain_by_trend(values), own))
+        if rising_share(val.values[-(len(val) // 2 + 1) :]) > AT_TIMES:
+            return None
+    gain = min(gain, end)
+    if end <= 0 or gain < max(STILL_GAINING * end, WORTH_IT * reading.scale):
         return None
     return Finding(
         Code.STILL_FALLING,
         Severity.SICK,
         {"end": end, "expected_gain": gain, "share": gain / end},
         f"the validation loss still falls at the end; twice the epochs should bring it from "
-        f"{end:.3g} to about {max(end - gain, 0):.3g}",
-        Suggestion("train longer", {"epochs": 2 * curve.epochs}),
+        f"{end:.3g} to about {end - gain:.3g}",
+        Suggestion("train longer", {"epochs": 2 * reading.curve.epochs}),
         epoch=reading.val.places[-1],
     )
 
 
-def overfitting(reading: Reading) -> Finding | None:
-    """Find a validation loss that worsens while that of training goes on falling."""
+def overfitting(reading: Reading, *, swings: bool) -> Finding | None:
+    """Find a validation loss that worsens while that of training goes on falling.
+
+    One that swings must rise all the same.
+    """
     values, start = smooth(reading.val.values), reading.start
     if len(values) < _LEAST_EPOCHS or start is None:
         return None
@@ -72,13 +89,16 @@ def overfitting(reading: Reading) -> Finding | None:
     train = dict(zip(reading.train.places, reading.train.values, strict=True))
     epoch = reading.val.places[place]
     after = reading.val.values[place:]
+    settled = after[len(after) // 2 :]
     if len(after) < 3 or epoch not in train:
         return None
     rise = end - best
-    if rise < max(WORSENED * best, WORTH_IT * start) or rising_share(after) < RISING:
+    least = max(WORSENED * best, WORTH_IT * reading.scale)
+    back = sum(value < best + least / 2 for value in settled) / len(settled)
+    if rise < least or back > AT_TIMES or (swings and rising_share(after) < RISING):
         return None
     train_end = level(reading.train.values)
-    if train_end > train[epoch]:
+    if train_end > min(train[epoch], train.get(epoch + 1, train[epoch])):  # means over epochs
         return None
     evidence = {
         "best_val_loss": best,
@@ -102,18 +122,17 @@ def overfitting(reading: Reading) -> Finding | None:
 def oscillating(reading: Reading) -> Finding | None:
     """Find a validation loss that swings from epoch to epoch instead of settling."""
     values, start, curve = reading.val.values, reading.start, reading.curve
-    window = values[-max(_LEAST_EPOCHS, len(values) // 2) :]
-    if len(values) < _LEAST_EPOCHS or start is None:
+    window = values[-max(_LEAST_EPOCHS, len(values) // 2 + 1) :]
+    high = _high_epochs(reading)
+    if _num_jumps(high) == 1:  # the way back from it is no swing
+        window = window[-len(reading.val.after(max(high))) :]
+    if len(window) < _LEAST_EPOCHS or start is None:
         return None
     changes = [b - a for a, b in itertools.pairwise(window)]
-    middle = statistics.median(window)
-    swing = statistics.median(map(abs, changes))
+    middle, amplitude = statistics.median(window), swing(window)
     up = sum(change > 0 for change in changes) / len(changes)
-    if (
-        middle <= 0
-        or swing < max(SCATTER * middle, WORTH_IT * start)
-        or not TURNS <= up <= 1 - TURNS
-    ):
+    least = max(SCATTER * middle, WORTH_IT * reading.scale)
+    if middle <= 0 or amplitude < least or not TURNS <= up <= 1 - TURNS:
         return None
     change: dict[str, Any] = {"lr": float(f"{curve.lr / 3:.2g}")}
     words = "lower the rate, or let it fall (schedule: cosine)"
@@ -124,14 +143,13 @@ def oscillating(reading: Reading) -> Finding | None:
         Code.OSCILLATING,
         Severity.SICK,
         {
-            "median_change": swing,
+            "swing": amplitude,
             "level": middle,
             "share_of_rises": up,
             "lr": curve.lr,
             "batch_size": float(curve.batch_size),
         },
-        f"the validation loss changes by {swing / middle:.0%} from one epoch to the next, up and "
-        "down",
+        f"the validation loss swings by {amplitude / middle:.0%} of itself from epoch to epoch",
         Suggestion(words, change),
         epoch=reading.val.places[-len(window)],
     )
@@ -139,21 +157,11 @@ def oscillating(reading: Reading) -> Finding | None:
 
 def jumps(reading: Reading) -> Finding | None:
     """Find single epochs whose loss jumps up and comes back."""
-    start, curve = reading.start, reading.curve
-    if start is None:
-        return None
-    found: dict[int, float] = {}
-    for series in (reading.train, reading.val):
-        for i in range(2, len(series) - 1):
-            before = statistics.median(series.values[max(0, i - 3) : i])
-            after = min(series.values[i + 1 : i + 4])
-            height = series.values[i] - max(before, after)
-            if series.values[i] > JUMP * max(before, after) and height > 2 * WORTH_IT * start:
-                epoch = series.places[i]
-                found[epoch] = max(found.get(epoch, 0.0), height)
-    if not found:
+    found, curve = _high_epochs(reading), reading.curve
+    if reading.start is None or not found:
         return None
     first, highest = min(found), max(found.values())
+    num = _num_jumps(found)
     kinked = [name for name in curve.activations if ACTIVATIONS[name].kinked]
     if kinked:
         words = f"harmless where activations have kinks, as {', '.join(kinked)} has"
@@ -163,11 +171,11 @@ def jumps(reading: Reading) -> Finding | None:
         suggestion = Suggestion(
             "lower the rate if it matters", {"lr": float(f"{curve.lr / 2:.2g}")}
         )
-    times = "once" if len(found) == 1 else f"{len(found)} times"
+    times = "once" if num == 1 else f"{num} times"
     return Finding(
         Code.JUMPS,
         Severity.NOTE,
-        {"jumps": float(len(found)), "height": highest},
+        {"jumps": float(num), "height": highest},
         f"the loss jumps up {times}, by {highest:.3g} at most, first in epoch {first}; {words}",
         suggestion,
         epoch=first,
@@ -183,7 +191,7 @@ def val_below_train(reading: Reading) -> Finding | None:
         if epoch in train
     ]
     lower = [epoch for epoch, own, value in pairs if value < BELOW * own]
-    if not pairs or len(lower) <= len(pairs) / 2:
+    if len(pairs) < 2 or len(lower) <= len(pairs) / 2:  # one epoch is always so
         return None
     _, own, value = pairs[-1]
     return Finding(
@@ -197,17 +205,30 @@ def val_below_train(reading: Reading) -> Finding | None:
     )
 
 
-def _gain_of_next_octave(values: tuple[float, ...], steps: tuple[float, ...]) -> float | None:
-    num = len(values)
-    if num >= _LEAST_EPOCHS:
-        early, middle, end = values[num // 4 - 1], values[num // 2 - 1], values[-1]
-        before, last = early - middle, middle - end
-        ratio = 1.0 if before <= last else last / before
-        return last * max(ratio, 0.0)
-    if num >= 2:
-        return (values[0] - values[-1]) / 2
-    parts = blocks(steps, num=8)
-    return (parts[3] - parts[-1]) / 2 if len(parts) == 8 else None
+def _high_epochs(reading: Reading) -> dict[int, float]:
+    """Give the epochs whose loss is far above those before and after, and by how much.
+
+    What throws the weights off their way is seen in training as well, in that epoch or the next; a
+    validation loss that jumps alone is scatter.
+    """
+    train = dict(zip(reading.train.places, reading.train.values, strict=True))
+    found: dict[int, float] = {}
+    for series in (reading.train, reading.val):
+        for i in range(2, len(series) - 1):
+            before = statistics.median(series.values[max(0, i - 3) : i])
+            after = min(series.values[i + 1 : i + 4])
+            height = series.values[i] - max(before, after)
+            epoch = series.places[i]
+            hurts = series is reading.train or _rises(train, epoch)
+            is_high = series.values[i] > JUMP * max(before, after)
+            if is_high and height > 2 * WORTH_IT * reading.scale and hurts:
+                found[epoch] = max(found.get(epoch, 0.0), height)
+    return found
+
+
+def _num_jumps(high: Collection[int]) -> int:
+    """Count the jumps: high epochs one after the other are one, seen on both splits in turn."""
+    return sum(epoch - 1 not in high for epoch in high)
 
 
 def _regularised(reading: Reading, epoch: int) -> Suggestion:
@@ -220,6 +241,12 @@ def _regularised(reading: Reading, epoch: int) -> Suggestion:
         return Suggestion(f"augment the images; {enough}", {"augmentation": "shift"})
     decay = max(10 * curve.weight_decay, 1e-3)
     return Suggestion(f"add weight decay; {enough}", {"weight_decay": float(f"{decay:.2g}")})
+
+
+def _rises(train: Mapping[int, float], epoch: int) -> bool:
+    """Say whether the training loss rose into an epoch, or into the next."""
+    losses = [train[at] for at in (epoch - 1, epoch, epoch + 1) if at in train]
+    return any(b > a for a, b in itertools.pairwise(losses))
 
 
 def _why_below(reading: Reading) -> str:

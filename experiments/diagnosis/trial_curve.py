@@ -1,6 +1,7 @@
 """What the doctor looks at: the curves of one trial, and the facts that they are read by."""
 
 import math
+from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,11 @@ class Series:
         """Give the points before the first whose value is not finite."""
         end = next((i for i, x in enumerate(self.values) if not math.isfinite(x)), len(self))
         return Series(self.places[:end], self.values[:end])
+
+    def after(self, place: int) -> "Series":
+        """Give the points behind a place."""
+        start = bisect(self.places, place)
+        return Series(self.places[start:], self.values[start:])
 
 
 @dataclass(frozen=True, slots=True)

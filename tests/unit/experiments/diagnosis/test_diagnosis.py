@@ -187,6 +187,29 @@ def test_one_high_epoch_is_a_jump_and_kinks_explain_it(function: str, *, harmles
     assert (finding.suggestion.change == {}) is harmless
 
 
+def test_a_validation_loss_that_jumps_alone_is_scatter() -> None:
+    val = [*shifted(HEALTHY, 0.05)]
+    val[15] = 1.5
+    assert diagnose(drawn(HEALTHY, val)) == ()
+
+
+def test_a_loss_on_its_way_back_from_a_jump_still_falls_and_one_that_is_back_does_not() -> None:
+    before = [2.3 * 0.6**epoch + 0.1 for epoch in range(12)]
+    on_its_way = [*before, *(4.0 / epoch for epoch in range(1, 9))]
+    back = [*before, 9.0, 0.2, 0.12, *[0.1] * 5]
+    codes = [{*found(drawn(values, values))} for values in (on_its_way, back)]
+    assert codes == [{Code.STILL_FALLING, Code.JUMPS}, {Code.JUMPS}]
+
+
+def test_a_regression_is_measured_by_the_variance_of_its_targets() -> None:
+    val = (40.0, 5.0, *[4.0, 4.8] * 8)
+    facts = {"others": {"val/r2": [1 - value / 41 for value in val]}, **REGRESSION}
+    curve = drawn((60.0, 6.0, *[5.0] * 16), val, batch=(300.0,) * 10, **facts)
+    assert Code.OSCILLATING in found(curve)
+    unknown = drawn((60.0, 6.0, *[5.0] * 16), val, batch=(300.0,) * 10, **REGRESSION)
+    assert Code.OSCILLATING not in found(unknown)
+
+
 def test_validation_below_training_is_explained_by_what_there_is() -> None:
     curve = drawn(shifted(HEALTHY, 0.3), HEALTHY, dropout=0.5, augmentation="shift")
     (finding,) = diagnose(curve)
