@@ -147,7 +147,7 @@ def leaderboard_view(
         Column(">std", drop=2),
         Column(">95% interval", drop=1),
         Column(">n"),
-        Column(f">{_on_test(objective.metric)}"),
+        Column(f">{_on_test(objective.metric)}", drop=3),
     ]
     yield f"[bold]{shown(name)}[/bold]  {objective.metric}, mean over seeds, {objective.goal}"
     rows = [
@@ -180,7 +180,10 @@ def _standing_row(place: int, standing: Standing, metric: str) -> list[str]:
 def _caveats(standings: Sequence[Standing], test: str) -> Iterator[str]:
     fewest = min((s.objective.n for s in standings if s.objective), default=0)
     if fewest == 1:
-        yield "One seed tells nothing of the spread: set `seeds` to 3 or more."
+        asked = max(s.num_trials for s in standings)
+        yield "One seed tells nothing of the spread" + (
+            ": set `seeds` to 3 or more." if asked == 1 else "; here are variants with no more."
+        )
     incomplete = sum((s.objective.n if s.objective else 0) < s.num_trials for s in standings)
     if incomplete:
         noun = "variant lacks" if incomplete == 1 else "variants lack"

@@ -1,7 +1,7 @@
 """Plain tables and a console for terminals, files and pipes alike."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -40,7 +40,8 @@ class Column:
     """A column of a table of the store's.
 
     `>` before a name sets it to the right. `drop` says how soon the column is left out
-    where the terminal is narrow: the highest first, 0 never. A `flexible` one is cut there.
+    where the terminal is narrow: the highest first, 0 never. Of a `flexible` one the middles of
+    long cells go.
     """
 
     name: str
@@ -69,26 +70,24 @@ def fitted_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
     """Make a table in which every row is one line and no id or number is cut.
 
     What does not fit into `width` characters goes: first columns, by their `drop`, then the
-    ends of flexible cells.
+    middles of flexible cells, whose ends tell them apart.
     """
     lengths = [
-        max(
-            len(column.name.removeprefix(">")),
-            *(len(Text.from_markup(row[i], emoji=False)) for row in rows),
-            0,
-        )
+        max(len(column.name.removeprefix(">")), *(len(_text(row[i])) for row in rows), 0)
         for i, column in enumerate(columns)
     ]
     kept = [i for i, column in enumerate(columns) if any(row[i] for row in rows) or not rows]
     droppable = sorted((i for i in kept if columns[i].drop), key=lambda i: -columns[i].drop)
     while droppable and _needed(columns, lengths, kept) > width:
         kept.remove(droppable.pop(0))
+    flexible = [i for i in kept if columns[i].flexible]
+    room = width - sum(_GAP + (0 if i in flexible else lengths[i]) for i in kept)
+    widths = dict(enumerate(lengths)) | _shared(room, {i: lengths[i] for i in flexible})
     table = plain_table(*(columns[i].name for i in kept))
     for made, i in zip(table.columns, kept, strict=True):
-        made.no_wrap, made.overflow = True, "ellipsis"
-        made.min_width = None if columns[i].flexible else lengths[i]
+        made.no_wrap, made.overflow, made.min_width = True, "ellipsis", widths[i]
     for row in rows:
-        table.add_row(*(row[i] for i in kept))
+        table.add_row(*(_cut(_text(row[i]), widths[i]) for i in kept))
     return table
 
 
@@ -98,3 +97,25 @@ def _needed(columns: Sequence[Column], lengths: Sequence[int], kept: Sequence[in
         _GAP + (min(lengths[i], _SHORTEST_CELL) if columns[i].flexible else lengths[i])
         for i in kept
     )
+
+
+def _shared(room: int, lengths: Mapping[int, int]) -> dict[int, int]:
+    """Share a room among columns: the short ones get what they need, the long ones alike."""
+    widths: dict[int, int] = {}
+    for number, (place, length) in enumerate(sorted(lengths.items(), key=lambda pair: pair[1])):
+        fair = room // (len(lengths) - number)
+        widths[place] = min(length, max(fair, _SHORTEST_CELL))
+        room -= widths[place]
+    return widths
+
+
+def _text(cell: str) -> Text:
+    return Text.from_markup(cell, emoji=False)
+
+
+def _cut(text: Text, width: int) -> Text:
+    """Take the middle out of a text that is longer than its column."""
+    if len(text) <= width:
+        return text
+    front = width // 2
+    return Text.assemble(text[:front], "…", text[len(text) - (width - front - 1) :])
