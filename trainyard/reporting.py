@@ -42,11 +42,11 @@ def write(experiments: Sequence[str], *, out: Path | None, attach: bool) -> Repo
 
     with Workplace() as workplace:
         found = workplace.experiments(*experiments)
-        evidence = gather(workplace.results, found, portray=_portrait)
         folder = out if out is not None else workplace.settings.reports / folder_name(found)
-    now = dt.datetime.now(dt.UTC)
-    with whole_folder(folder) as partial:
-        written = write_report(evidence, partial, version=VERSION, now=now)
+        with whole_folder(folder) as partial:
+            evidence = gather(workplace.results, found, portray=_portrait)
+            now = dt.datetime.now(dt.UTC)
+            written = write_report(evidence, partial, version=VERSION, now=now)
     attached: tuple[str, ...] = ()
     if attach:
         with Workplace() as workplace:
@@ -79,5 +79,5 @@ def _portrait(trial_id: str) -> "Portrait | str":
 
     try:
         return portrait(trial_id)
-    except TrainyardError as error:
+    except (TrainyardError, OSError, RuntimeError) as error:  # a report does without
         return f"There are no pictures of trial {trial_id}'s network: {error}."

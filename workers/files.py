@@ -40,8 +40,10 @@ def whole_folder(place: Path) -> Iterator[Path]:
         OSError: There is no room or no right to write; nothing has changed in `place` then.
     """
     place = place.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    is_there = place.exists()  # and may be a file system of its own, or all that we may write to
+    around = place if is_there else place.parent
+    around.mkdir(parents=True, exist_ok=True)
+    partial = around / f".{place.name}.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a process of that number, long ago
     partial.mkdir()
     try:
@@ -49,7 +51,7 @@ def whole_folder(place: Path) -> Iterator[Path]:
         written = [path for path in sorted(partial.rglob("*")) if path.is_file()]
         for path in written:
             flush(path)
-        if not place.exists():
+        if not is_there:
             put_in_place(partial, place)
             return
         for path in written:

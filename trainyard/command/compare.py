@@ -1,6 +1,7 @@
 """The verbs that give answers: leaderboard, compare, report; and export, for other programs."""
 
 import errno
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,29 @@ from experiments.language.printable import printable
 from trainyard.command.documents import comparison_fields, standing_fields
 from trainyard.command.output import json_option, print_json, say
 
+
+def _folder(_context: click.Context, _option: click.Parameter, text: str | None) -> Path | None:
+    if text == "":
+        raise click.BadParameter("it is empty; `.` is the folder you are in")
+    return None if text is None else Path(text)
+
+
+def _finite(
+    _context: click.Context, _option: click.Parameter, number: float | None
+) -> float | None:
+    if number is not None and not math.isfinite(number):
+        raise click.BadParameter(f"{number} is no number that a difference could have")
+    return number
+
+
 _experiments_argument: Callable[[Any], Any] = click.argument(
     "experiments", metavar="EXPERIMENT...", nargs=-1, required=True
 )
 _out_option: Callable[[Any], Any] = click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
+    callback=_folder,
     help="The folder to write into; one in the home unless given.",
 )
 
@@ -68,6 +85,7 @@ def leaderboard(experiments: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--margin",
     type=click.FloatRange(min=0),
+    callback=_finite,
     help="The difference that is too small to matter, in the objective's unit.",
 )
 @json_option
@@ -158,4 +176,6 @@ def _writing(out: Path | None) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
-        raise click.FileError(str(out or error.filename), hint=str(error.strerror)) from error
+        raise click.UsageError(
+            f"cannot write into the folder {out or error.filename}: {error.strerror}"
+        ) from error

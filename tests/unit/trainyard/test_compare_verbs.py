@@ -50,6 +50,8 @@ def test_compare_shows_levels_and_names_the_nearest_key(
     assert run(["compare", "one", "--by", "lrr"]) == 5
     assert "did you mean 'lr'?" in capsys.readouterr().err
     assert run(["compare", "two", "--by", "lr"]) == 5
+    for margin in ("nan", "inf", "-1"):
+        assert run(["compare", "one", "--by", "lr", "--margin", margin]) == 2
 
 
 @pytest.mark.usefixtures("learned")
@@ -73,4 +75,8 @@ def test_export_writes_the_frames_that_python_gets(
     pd.testing.assert_frame_equal(pd.read_parquet(files[0]), ty.trials("one"))
     (trials, _) = ty.export("one", kind="csv")
     assert trials.parent.parent == learned / "exports"
-    assert run(["export", "one", "--out", "/proc/none"]) == 1
+    capsys.readouterr()
+    for out, words in (("/proc/none", "cannot write into the folder /proc/none"), ("", "is empty")):
+        for verb in ("export", "report"):
+            assert run([verb, "one", "--out", out]) == 2
+            assert words in capsys.readouterr().err

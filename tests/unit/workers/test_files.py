@@ -89,6 +89,7 @@ def test_folder_that_exists_keeps_what_is_not_written_again(tmp_path: Path) -> N
     for name in ("mine", "one"):
         (place / name).write_text("old")
     with whole_folder(place) as folder:
+        assert folder.parent == place, "what is around it may be another file system, or not ours"
         (folder / "one").write_text("new")
     assert {path.name: path.read_text() for path in place.iterdir()} == {
         "mine": "old",
