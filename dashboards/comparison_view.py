@@ -22,7 +22,7 @@ def comparison_view(name: str, comparison: Comparison, *, width: int) -> Iterato
             Column(">95% interval", drop=1),
             Column(">seeds"),
             Column(">results", drop=3),
-            Column(">failed", drop=2),
+            Column(">no number", drop=2),
         ],
         [_level_row(level, metric) for level in comparison.levels],
         width=width,

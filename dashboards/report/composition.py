@@ -1,5 +1,6 @@
 """What a report says, in which order: the answer, the evidence, the sick curves, the method."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from dashboards.report.document import (
     Bullets,
     Document,
     Facts,
+    Grid,
     Notice,
     Paragraph,
     Section,
@@ -17,6 +19,7 @@ from dashboards.report.document import (
 from dashboards.report.evidence import Evidence, Findings, Study
 from dashboards.report.evidence_sections import evidence_parts, network_part
 from dashboards.report.method_sections import method_section
+from experiments.diagnosis.finding import TITLES
 from experiments.states import TrialState
 
 _DONE = TrialState.SUCCEEDED.value
@@ -35,6 +38,7 @@ def _of_one(study: Study, colophon: str) -> Document:
     findings = study.findings
     return Document(
         title=findings.label,
+        question=str(study.spec.plain.get("description") or ""),
         subtitle=_subtitle(study),
         sentences=findings.answer.sentences,
         caveats=(*findings.answer.caveats, *_trial_caveats(study)),
@@ -123,6 +127,8 @@ def _subtitle(study: Study) -> str:
 
 
 def _summary(study: Study) -> Iterator[Block]:
+    if question := study.spec.plain.get("description"):
+        yield Paragraph(str(question))
     yield Paragraph(_subtitle(study) + ".")
     yield Bullets(study.findings.answer.sentences)
     for caveat in (*study.findings.answer.caveats, *_trial_caveats(study)):
@@ -141,9 +147,27 @@ def _trial_caveats(study: Study) -> list[str]:
         )
     if len(study.findings.standings) == 1:
         said.append("There is one variant only, so there is nothing to compare it with.")
+    if sick := _sick_of_winner(study):
+        said.append(
+            f"The winner's own curves have findings: {sick}. What to change stands under Sick "
+            "curves."
+        )
     if study.row.paused_reason is not None:
         said.append(f"The experiment is paused: {study.row.paused_reason}.")
     return said
+
+
+def _sick_of_winner(study: Study) -> str:
+    """Say in words what the doctor finds on the winning variant's trials; nothing if it is well."""
+    selection = study.findings.answer.selection
+    if selection is None:
+        return ""
+    read = [each for each in study.diagnoses if each.trial.variant == selection.variant]
+    found = Counter(finding.code for each in read for finding in each.findings if finding.is_sick)
+    return ", ".join(
+        f"{TITLES[code]} ({number} of {_counted(len(read), 'trial')})"
+        for code, number in found.items()
+    )
 
 
 def _nothing_yet(findings: Findings) -> Iterator[Block]:
@@ -164,13 +188,13 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _with_own_names(document: Document) -> Document:
-    """Give figures that share a name names of their own: anchors and files are called so."""
+    """Give figures and tables that share a name names of their own: anchors and files have them."""
     used: dict[str, int] = {}
 
     def named(blocks: Sequence[Block]) -> tuple[Block, ...]:
         made: list[Block] = []
         for block in blocks:
-            if isinstance(block, Chart | Gallery):
+            if isinstance(block, Chart | Gallery | Grid):
                 used[block.name] = used.get(block.name, 0) + 1
                 number = used[block.name]
                 made.append(block if number == 1 else replace(block, name=f"{block.name}-{number}"))

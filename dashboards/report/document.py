@@ -25,6 +25,14 @@ class Bullets:
 
 
 @dataclass(frozen=True, slots=True)
+class Folded:
+    """Sentences one below the other, folded away under their caption."""
+
+    caption: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Names and what they stand for."""
 
@@ -62,7 +70,7 @@ class Notice:
     kind: Literal["caveat", "fault"] = "caveat"
 
 
-Block = Paragraph | Bullets | Facts | Grid | Listing | Notice | Figure
+Block = Paragraph | Bullets | Folded | Facts | Grid | Listing | Notice | Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,8 @@ class Document:
     """A whole report.
 
     `sentences` are the answer, `caveats` what must be known with it, `subtitle` one line on what
-    the report is about. Names of figures, grids and sections are all different.
+    the report is about; `question` is what was asked, in the words of who asked, or empty. Names of
+    figures, grids and sections are all different.
     """
 
     title: str
@@ -97,3 +106,4 @@ class Document:
     caveats: tuple[str, ...]
     sections: tuple[Section, ...]
     colophon: str
+    question: str = ""

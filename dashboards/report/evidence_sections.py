@@ -17,14 +17,17 @@ from dashboards.figures.curve_figures import batch_loss_chart, curves_chart
 from dashboards.figures.parallel_figure import parallel_chart
 from dashboards.figures.portrait_figures import portrait_galleries
 from dashboards.figures.rate_figure import rate_chart
-from dashboards.report.document import Block, Bullets, Grid, Notice, Paragraph, Part
+from dashboards.report.document import Block, Bullets, Folded, Grid, Notice, Paragraph, Part
 from dashboards.report.evidence import Findings, Study, varied
 from experiments.comparison.comparison import Comparison
 from experiments.comparison.effects import ANALYSIS_OF_VARIANCE
 from experiments.comparison.levels import level_label
 from experiments.comparison.matched_cells import VARIANT
+from experiments.comparison.verdicts import Verdict
 from experiments.records import Objective
 
+_TOLD = (Verdict.BETTER, Verdict.WORSE, Verdict.TIED)
+_MOST_TOLD = 8
 _COSTS = ("multiply_adds", "images_per_second", "batch_size")
 
 
@@ -105,7 +108,17 @@ def _leaderboard(findings: Findings) -> Iterator[Block]:
 
 def _comparison(comparison: Comparison) -> Iterator[Block]:
     metric = comparison.metric
-    yield Bullets(tuple(f"{pair.words}." for pair in comparison.pairs[:6]))
+    told = [pair for pair in comparison.pairs if pair.verdict in _TOLD][:_MOST_TOLD]
+    open_pairs = [pair for pair in comparison.pairs if pair.verdict not in _TOLD][:_MOST_TOLD]
+    if told:
+        yield Bullets(tuple(f"{pair.words}." for pair in told))
+    elif open_pairs:
+        yield Paragraph("No pair is told apart, and none is called tied.")
+    if open_pairs:
+        yield Folded(
+            f"Pairs that are not told apart ({len(open_pairs)}), and the seeds that would tell",
+            tuple(f"{pair.words}." for pair in open_pairs),
+        )
     for caveat in comparison.caveats:
         yield Notice(caveat)
     name = "".join(c if c.isalnum() and c.isascii() else "-" for c in comparison.by.lower())
@@ -113,9 +126,17 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
         f"levels-of-{name}",
         f"Levels of {comparison.by}, each with all its trials: mean {metric}, 95 % t-interval.",
         Table(
-            (comparison.by, "mean", "low", "high", "n", "failed"),
+            (comparison.by, "mean", "low", "high", "seeds", "trials", "no number"),
             tuple(
-                (level_label(each.level), each.mean, each.low, each.high, each.n, each.num_failed)
+                (
+                    level_label(each.level),
+                    each.mean,
+                    each.low,
+                    each.high,
+                    each.num_seeds,
+                    each.n,
+                    each.num_failed,
+                )
                 for each in comparison.levels
             ),
         ),

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from dashboards.report.evidence import Evidence, Study
+    from orchestrator.store.rows import RecordedSpec
 
 SCHEMA_VERSION: Final = 1
 DIRTY: Final = "-dirty"
@@ -77,7 +79,7 @@ def _study(study: "Study") -> dict[str, Any]:
         "objective": asdict(study.row.objective),
         "spec": dict(study.spec.plain),
         "spec_text": study.spec.text,
-        "spec_sha256": hashlib.sha256(study.spec.text.encode()).hexdigest(),
+        "spec_sha256": _spec_digest(study.spec),
         "git": {"commit": state.commit, "dirty": state.is_dirty},
         "data": {
             "name": study.config.data.name,
@@ -94,6 +96,12 @@ def _study(study: "Study") -> dict[str, Any]:
         "answer": list(study.findings.answer.sentences),
         "best_trial": study.best_trial,
     }
+
+
+def _spec_digest(spec: "RecordedSpec") -> str:
+    """Hash a spec's text, or, of one that was given as data, that as JSON with sorted keys."""
+    text = spec.text or json.dumps(spec.plain, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _counts(column: Any) -> dict[str, int]:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from dashboards.figures.chart import Chart, Gallery, Table
-from dashboards.report.cells import cell_text, numeric_columns
+from dashboards.report.cells import numeric_columns, table_texts
 from dashboards.report.document import (
     Block,
     Bullets,
     Document,
     Facts,
+    Folded,
     Grid,
     Listing,
     Notice,
@@ -24,7 +25,8 @@ FIGURES: Final = "figures"
 
 _MOST_ROWS: Final = 40
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
-_LINE_START: Final = re.compile(r"^(\s*)([-+=]|\d+[.)])", re.MULTILINE)
+_BULLET: Final = re.compile(r"^(\s*)([-+=])")
+_NUMBERED: Final = re.compile(r"^(\s*\d{1,9})([.)])(?=\s|$)")
 
 
 def markdown(document: Document, *, folder: Path) -> str:
@@ -49,6 +51,8 @@ def markdown(document: Document, *, folder: Path) -> str:
 
 def _parts(document: Document, draw: Callable[[Chart | Gallery], str]) -> Iterator[str]:
     yield f"# {escaped(document.title)}"
+    if document.question:
+        yield escaped(document.question)
     yield escaped(document.subtitle)
     yield "## Answer"
     for number, sentence in enumerate(document.sentences):
@@ -73,6 +77,9 @@ def _block(block: Block, draw: Callable[[Chart | Gallery], str]) -> Iterator[str
         case Paragraph():
             yield escaped(block.text)
         case Bullets():
+            yield _bullets(block.items)
+        case Folded():
+            yield escaped(f"{block.caption}:")
             yield _bullets(block.items)
         case Facts():
             yield _bullets(f"{name}: {text}" for name, text in block.pairs)
@@ -99,7 +106,7 @@ def _table(table: Table, note: str) -> Iterator[str]:
     lines = [
         _row(table.columns),
         "|" + "|".join(" ---: " if each else " --- " for each in numeric) + "|",
-        *(_row([cell_text(cell) for cell in row]) for row in table.rows[:_MOST_ROWS]),
+        *map(_row, table_texts(table)[:_MOST_ROWS]),
     ]
     yield "\n".join(lines)
     if len(table.rows) > _MOST_ROWS:
@@ -122,4 +129,5 @@ def _fenced(text: str) -> str:
 def escaped(text: str) -> str:
     """Give a text as one line that Markdown shows as it is: no markup, list, link or HTML."""
     line = " ".join(printable(text).split())
-    return _LINE_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))
+    line = _BULLET.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))
+    return _NUMBERED.sub(r"\1\\\2", line)

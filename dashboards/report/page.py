@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from dashboards.figures.chart import Chart, Gallery
 from dashboards.figures.figure_page import figure_html, page_script, page_style
-from dashboards.report.cells import cell_text, numeric_columns
+from dashboards.report.cells import numeric_columns, table_texts
 from dashboards.report.document import (
     Block,
     Bullets,
     Document,
     Facts,
+    Folded,
     Grid,
     Listing,
     Notice,
@@ -57,7 +58,7 @@ def _environment() -> "jinja2.Environment":
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
     )
-    environment.globals["cell_text"] = cell_text
+    environment.globals["table_texts"] = table_texts
     return environment
 
 
@@ -73,6 +74,8 @@ def _shown(blocks: Any, block: Block) -> "Markup":
             written = blocks.paragraph(block)
         case Bullets():
             written = blocks.bullets(block)
+        case Folded():
+            written = blocks.folded(block)
         case Facts():
             written = blocks.facts(block)
         case Notice():

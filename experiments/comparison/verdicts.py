@@ -79,7 +79,7 @@ def judge(
     seeds = count(difference.num_seeds, "seed")
     if low is None or high is None or adjusted_p_value is None:
         words = (
-            f"not enough seeds: {a} is {_apart(gain, metric)} {b}; {_without_spread(difference)}"
+            f"Not enough seeds: {a} is {_apart(gain, metric)} {b}; {_without_spread(difference)}"
         )
         return Judgement(Verdict.NOT_ENOUGH_SEEDS, words, FEWEST_SEEDS)
     corrected = f" after Holm for {num_comparisons:,} pairs" if num_comparisons > 1 else ""
@@ -104,7 +104,7 @@ def judge(
     needed, to_tie = (None if n is None else max(n, fewest) for n in (needed, to_tie))
     advice = _advice(needed, to_tie, margin=amount_text(margin, metric), is_level=gain == 0.0)
     return Judgement(
-        Verdict.NOT_ENOUGH_SEEDS, f"not enough seeds: {seen} ({basis}); {advice}", needed, to_tie
+        Verdict.NOT_ENOUGH_SEEDS, f"Not enough seeds: {seen} ({basis}); {advice}", needed, to_tie
     )
 
 

@@ -1,24 +1,31 @@
 """Reports of experiments that are all right, and of those that are not."""
 
 import datetime as dt
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from sqlalchemy import Engine
 
+from dashboards.figures.chart import Table
+from dashboards.report.cells import table_texts
 from dashboards.report.evidence import Evidence, gather
+from dashboards.report.markdown import escaped
 from dashboards.report.writing import write_report
 from experiments.events import TrialSucceeded
 from experiments.records import Execution, Objective, Trial
 from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store
+from orchestrator.store.tables import metric
 from tests.samples import ERROR, an_experiment, claim_one, points_of, some_trials
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -69,6 +76,18 @@ class Yard:
                 continue
             metrics = {objective.metric: value, objective.metric.replace("val/", "test/"): value}
             self.queue.succeed(lease, TrialSucceeded(trial.id, metrics, 2, 1.5))
+
+    def note(self, trial_id: str, *losses: float) -> None:
+        """Have a trial's losses have been others, as a worker would have told them."""
+        with self.engine.begin() as connection:
+            connection.execute(metric.delete().where(metric.c.trial_id == trial_id))
+            rows = [
+                {"trial_id": trial_id, "metric": name, "step": 10 * epoch, "epoch": epoch}
+                | {"value": loss, "timestamp_ms": 1_700_000_000_000 + epoch, "fence": 1}
+                for name in ("train/loss", "val/loss")
+                for epoch, loss in enumerate(losses, start=1)
+            ]
+            connection.execute(metric.insert(), rows)
 
     def evidence(self) -> Evidence:
         return gather(
@@ -177,10 +196,68 @@ def test_report_before_anything_is_finished_says_so(yard: Yard, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("quick_pictures")
+def test_report_says_so_where_the_winner_is_sick(yard: Yard, tmp_path: Path) -> None:
+    yard.run(GOOD, levels=LEVELS)
+    html, text, _ = written(yard, tmp_path / "well")
+    assert "own curves have findings" not in html
+    for trial in yard.results.trials("exp1"):
+        if trial.variant == "a":
+            yard.note(trial.id, 2.3, 5.0, 90.0)
+    html, text, _ = written(yard, tmp_path / "sick")
+    words = "own curves have findings: diverged (3 of 3 trials)"
+    assert words in html
+    assert words in text
+
+
+@pytest.mark.usefixtures("quick_pictures")
+def test_report_asks_what_the_experiment_asks_and_hashes_its_spec(
+    yard: Yard, tmp_path: Path
+) -> None:
+    plain = {"name": "grid", "description": "Which <rate> is best?"}
+    experiment = replace(an_experiment(), spec=plain, text="")
+    yard.queue.submit(experiment, some_trials(2, num_seeds=2))
+    html, text, manifest = written(yard, tmp_path / "out")
+    assert "Which &lt;rate&gt; is best?" in html
+    assert "Which \\<rate\\> is best?" in text
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    assert manifest["experiments"][0]["spec_sha256"] == digest
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "0.9803",
+        "-0.5",
+        "1. first",
+        "12) twelfth",
+        "+ 3",
+        "- no list",
+        "5.",
+        "= head",
+        "a_b *c* |d|",
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(said: str) -> None:
+    shown = re.sub("<[^>]*>", "", MarkdownIt().render(escaped(said)))
+    assert unescape(shown).strip() == said
+
+
+def test_numbers_of_a_column_have_the_same_decimals() -> None:
+    rows = ((0.95, 0.05, 1e-7, 3), (0.96481, 0.1, 12.5, None), (0.0, 0.02, float("nan"), 1200))
+    texts = table_texts(Table(("accuracy", "lr", "seconds", "n"), rows))
+    assert texts == [
+        ["0.9500", "0.05", "1e-07", "3"],
+        ["0.9648", "0.10", "12.5", ""],
+        ["0", "0.02", "", "1,200"],
+    ]
+
+
+@pytest.mark.usefixtures("quick_pictures")
 def test_report_of_several_experiments_compares_them(yard: Yard, tmp_path: Path) -> None:
     yard.run(GOOD, levels=LEVELS, name="one")
     yard.run({"a": (0.99, 0.98, 0.99)}, id_="exp2", name="two")
     html, _, manifest = written(yard, tmp_path / "out")
+    assert len(Seen(html).ids) == len(set(Seen(html).ids))
     assert "What experiment does" in html
     assert "two: a" in html
     assert [each["name"] for each in manifest["experiments"]] == ["one", "two"]
@@ -191,12 +268,19 @@ def test_report_of_different_tasks_says_that_they_cannot_be_compared(
     yard: Yard, tmp_path: Path
 ) -> None:
     yard.run(GOOD, levels=LEVELS, name="digits")
-    yard.run({"a": (3.0, 4.0)}, id_="exp2", name="line", task="regression")
+    yard.run(
+        {"a": (3.0, 4.0), "b": (5.0, 6.0)},
+        id_="exp2",
+        name="line",
+        task="regression",
+        levels=LEVELS,
+    )
     html, text, _ = written(yard, tmp_path / "out")
+    assert len(Seen(html).ids) == len(set(Seen(html).ids))
     words = "the task is not the same: digits (classification), line (regression)"
     assert words in html
     assert "cannot be compared" in text
-    assert "digits: a; line: a" in html
+    assert re.search("digits: a; line: [ab]", html)
 
 
 @pytest.mark.usefixtures("quick_pictures")

@@ -114,9 +114,9 @@ def test_a_setting_with_one_seed_leaves_the_verdict_open_and_is_told() -> None:
     assert (pair.num_cells, pair.verdict, pair.low) == (3, Verdict.NOT_ENOUGH_SEEDS, None)
     assert pair.difference == pytest.approx((0.3 + 0.3 - 0.8) / 3)
     assert pair.words.startswith(
-        "not enough seeds: tanh is 6.67 points better than relu; 1 of 3 matched settings has 1 "
+        "Not enough seeds: tanh is 6.67 points better than relu; 1 of 3 matched settings has 1 "
         "seed in common, which shows no spread; run 3 seeds or more of each"
-    ) or pair.words.startswith("not enough seeds: relu is 6.67 points worse than tanh; 1 of 3")
+    ) or pair.words.startswith("Not enough seeds: relu is 6.67 points worse than tanh; 1 of 3")
 
 
 @pytest.mark.parametrize(
