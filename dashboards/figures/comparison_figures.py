@@ -8,6 +8,7 @@ from dashboards.figures.chart import Axis, Bars, Cell, Cells, Chart, Line, Mark,
 from dashboards.figures.lettering import listed, rounded, shortened
 from dashboards.figures.trial_groups import Goal, Mean, means_of, ranked, trials_by_group
 from dashboards.figures.wording import axis_title, counted, metric_words
+from dashboards.numbers import metric_text
 from experiments.comparison.leaderboard import Standing
 from experiments.records import Objective
 
@@ -145,7 +146,8 @@ def interaction_chart(
     pairs = [[found.get((side.name, top.name)) for top in tops] for side in sides]
     values = tuple(tuple(m.mean if m else math.nan for m in line) for line in pairs)
     texts = tuple(
-        tuple(f"{m.mean:.3g}\nn={m.n}" if m and m.n else "" for m in line) for line in pairs
+        tuple(f"{metric_text(metric, m.mean)}\nn={m.n}" if m and m.n else "" for m in line)
+        for line in pairs
     )
     best = ranked([m for line in pairs for m in line if m], goal)
     if not best:

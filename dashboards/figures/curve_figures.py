@@ -326,5 +326,6 @@ def _note(what: str, best: list[_Band], others: list[_Band]) -> str:
         parts.append("Each line is a single trial (n = 1): nothing is known of its spread.")
     if others:
         drawn = min(len(others), _MOST_OTHERS)
-        parts.append(f"Of {len(others)} other {what}s, {drawn} means are thin grey lines.")
+        whose = f"{drawn} of the {len(others)}" if drawn < len(others) else f"the {drawn}"
+        parts.append(f"Thin grey lines are the means of {whose} other {what}s.")
     return " ".join(parts)

@@ -16,6 +16,10 @@ from dashboards.figures.plotly_drawing import plotly_drawing
 from experiments.language.printable import printable
 
 _TILE_PIXELS: Final = 96
+_STRIP: Final = 3
+"""An image so many times as wide as it is high is a strip (of a vector), and has more room."""
+_STRIP_PIXELS: Final = 320
+_LARGEST_PIXEL: Final = 16
 _TILE_GAP: Final = 4
 
 
@@ -137,7 +141,8 @@ def _image_html(image: NDArray[np.uint8], description: str) -> str:
 def _drawn_size(image: NDArray[np.uint8]) -> tuple[int, int]:
     """Give width and height on the page: a whole multiple of the image's, so that it is crisp."""
     height, width = image.shape[:2]
-    scale = max(1, math.floor(_TILE_PIXELS / max(height, width)))
+    room = _STRIP_PIXELS if width >= _STRIP * height else _TILE_PIXELS
+    scale = max(1, min(_LARGEST_PIXEL, math.floor(room / max(height, width))))
     return width * scale, height * scale
 
 
@@ -156,7 +161,7 @@ _SCRIPT: Final = """
 (() => {
   const dark = DARK_COLOURS;
   const scheme = window.matchMedia('(prefers-color-scheme: dark)');
-  const narrow = 600, legendRow = 20, nameRow = 12, paperWidth = 680;
+  const narrow = 600, legendRow = 20, nameRow = 16, paperWidth = 680;
   const recolour = (part, key) => {
     if (Array.isArray(part)) return part.map(each => recolour(each, key));
     if (part && typeof part === 'object')
@@ -180,8 +185,8 @@ _SCRIPT: Final = """
       if (meta.rows) {
         layout.yaxis.showticklabels = false;
         layout.annotations = layout.yaxis.tickvals.map((at, i) => ({xref: 'paper', x: 0, y: at,
-          xanchor: 'left', yanchor: 'bottom', showarrow: false, font: layout.yaxis.tickfont,
-          text: layout.yaxis.ticktext[i]}));
+          xanchor: 'left', yanchor: 'bottom', yshift: 3, showarrow: false,
+          font: layout.yaxis.tickfont, text: layout.yaxis.ticktext[i]}));
       }
       for (const trace of drawing.data) if (trace.type === 'heatmap') trace.showscale = false;
     }

@@ -282,7 +282,7 @@ def test_seven_variants_leave_one_faint_and_say_so() -> None:
     assert chart is not None
     series = [m for m in chart.marks if isinstance(m, Line) and m.style == "series"]
     assert len(series) == 6
-    assert "Of 2 other variants, 2 means are thin grey lines." in chart.note
+    assert "Thin grey lines are the means of the 2 other variants." in chart.note
 
 
 def test_one_seed_is_said() -> None:
