@@ -1,8 +1,10 @@
 """What the curve doctor says of recorded trials: rows of the store in, findings out."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Final
 
 from experiments.architectures.architecture import Architecture
@@ -45,25 +47,27 @@ def diagnoses(
         configs: What each trains, by its id.
         points: All that was measured of them, as `Results.curve_columns` gives it.
     """
-    curves = _series(CurvePoint(*values) for values in zip(*points, strict=True))
-    return [diagnosis(row, configs[row.id], curves.get(row.id, {})) for row in rows]
+    curves = _series(points)
+    return [_diagnosis(row, configs[row.id], curves.get(row.id, {})) for row in rows]
 
 
 def diagnosis_of(row: TrialRow, config: TrialConfig, points: Sequence[CurvePoint]) -> Diagnosis:
-    """Diagnose one trial by its points."""
-    return diagnosis(row, config, _series(points).get(row.id, {}))
+    """Diagnose one trial by its points, by metric and step."""
+    columns = CurveColumns(
+        [point.trial_id for point in points],
+        [point.metric for point in points],
+        array("q", (point.epoch for point in points)),
+        array("q", (point.step for point in points)),
+        array("d", (point.value for point in points)),
+        array("q", (point.timestamp_ms for point in points)),
+    )
+    return _diagnosis(row, config, _series(columns).get(row.id, {}))
 
 
-def diagnosis(row: TrialRow, config: TrialConfig, series: Mapping[str, Series]) -> Diagnosis:
-    """Diagnose one trial by its series."""
-    curve = trial_curve(row, config, series)
-    return Diagnosis(row, diagnose(curve), is_read=bool(series) or curve.is_not_finite)
-
-
-def trial_curve(row: TrialRow, config: TrialConfig, series: Mapping[str, Series]) -> TrialCurve:
-    """Put a trial's curves beside what is known of how they came about."""
+def _diagnosis(row: TrialRow, config: TrialConfig, series: Mapping[str, Series]) -> Diagnosis:
     failed = row.failure is not None and row.failure.kind is FailureKind.NOT_FINITE
-    return curve_of(config, series, params=row.params, is_not_finite=failed)
+    curve = curve_of(config, series, params=row.params, is_not_finite=failed)
+    return Diagnosis(row, diagnose(curve), is_read=bool(series) or failed)
 
 
 def curve_of(
@@ -97,17 +101,16 @@ def curve_of(
     )
 
 
-def _series(points: Iterable[CurvePoint]) -> dict[str, dict[str, Series]]:
+def _series(points: CurveColumns) -> dict[str, dict[str, Series]]:
     """Give the series of each trial by metric; points come by trial, metric and step."""
-    found: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
-    for trial, metric, epoch, step, value, _ in points:
-        places, values = found.setdefault(trial, {}).setdefault(metric, ([], []))
-        places.append(step if metric == BATCH_LOSS else epoch)
-        values.append(value)
-    return {
-        trial: {name: Series(tuple(at), tuple(values)) for name, (at, values) in metrics.items()}
-        for trial, metrics in found.items()
-    }
+    found: dict[str, dict[str, Series]] = {}
+    end = 0
+    for (trial, metric), run in groupby(zip(points.trial_id, points.metric, strict=True)):
+        start, end = end, end + sum(1 for _ in run)
+        places = points.step if metric == BATCH_LOSS else points.epoch
+        series = Series(tuple(places[start:end]), tuple(points.value[start:end]))
+        found.setdefault(trial, {})[metric] = series
+    return found
 
 
 def _num_classes(config: TrialConfig) -> int | None:

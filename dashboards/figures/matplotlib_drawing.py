@@ -27,6 +27,9 @@ _DPI: Final = 120
 _ROOM_FOR_TICKS: Final = 60
 _MARGIN: Final = 0.06  # room for the largest bubble
 _PIXELS_PER_INCH: Final = 80.0
+_TILES_LEFT, _TILE_STEP, _TILE_WIDTH = 0.18, 1.1, 1.0
+"""Where a gallery's tiles begin, how far apart they stand, and how wide they are, in inches."""
+
 _SETTINGS: Final[Any] = {
     "text.parse_math": False,  # names are text: no `$` is a formula's
     "font.size": 10,
@@ -70,15 +73,17 @@ def gallery_picture(gallery: Gallery, *, file_format: Format = "png") -> bytes:
         lines = [line for shelf in gallery.shelves for line in _tile_rows(shelf)]
         height = 0.6 + sum(_row_height(tiles) for _, tiles in lines)
         sheet = Sheet(figsize=(_WIDTH, height), dpi=_DPI)
-        sheet.suptitle(shortened(gallery.title, most=90), x=0.02, ha="left", fontsize=12)
-        top = 1 - 0.5 / height
+        axes = sheet.add_axes((0, 0, 1, 1), xlim=(0, _WIDTH), ylim=(0, height), autoscale_on=False)
+        axes.set_axis_off()  # one for all: one for each image takes ten times as long
+        axes.text(_TILES_LEFT, height - 0.05, shortened(gallery.title, most=90), va="top",
+                  fontsize=12)  # fmt: skip
+        top = height - 0.4
         for heading, tiles in lines:
-            share = _row_height(tiles) / height
             if heading:
-                sheet.text(0.02, top - 0.02 / height, shortened(heading, most=100), va="top",
-                           fontsize=9)  # fmt: skip
-            _draw_tiles(sheet, tiles, top=top - 0.22 / height, bottom=top - share + 0.26 / height)
-            top -= share
+                axes.text(_TILES_LEFT, top - 0.02, shortened(heading, most=100), va="top",
+                          fontsize=9)  # fmt: skip
+            _draw_tiles(axes, tiles, top=top - 0.22, bottom=top - _row_height(tiles) + 0.26)
+            top -= _row_height(tiles)
         return _saved(sheet, file_format)
 
 
@@ -245,21 +250,31 @@ def _tile_rows(shelf: Any) -> list[tuple[str, list[Any]]]:
 
 
 def _row_height(tiles: list[Any]) -> float:
-    """Give the height of a row of tiles in inches; captions need more room than none."""
+    """Give the height of a row of tiles in inches; captions need room, and strips little."""
+    if all(_is_strip(image) for tile in tiles for image in tile.images):
+        return 0.85
     return 1.5 if any(tile.caption for tile in tiles) else 1.35
 
 
-def _draw_tiles(sheet: "Sheet", tiles: list[Any], *, top: float, bottom: float) -> None:
+def _is_strip(image: Any) -> bool:
+    """Whether an image is so much wider than high that it gets the room of three: a vector's."""
+    height, width = image.shape[:2]
+    return bool(width >= 3 * height)
+
+
+def _draw_tiles(axes: "Axes", tiles: list[Any], *, top: float, bottom: float) -> None:
     """Draw tiles side by side; each image of a tile takes an eighth of the width."""
     column = 0
     for tile in tiles:
         for i, image in enumerate(tile.images):
-            axes = sheet.add_axes((0.02 + column * 0.122, bottom, 0.112, top - bottom))
-            axes.set_axis_off()
-            grey = image.shape[2] == 1
-            axes.imshow(image[:, :, 0] if grey else image, cmap="gray", vmin=0, vmax=255,
-                        interpolation="nearest")  # fmt: skip
+            height, width = image.shape[:2]
+            room = 3 * _TILE_STEP if _is_strip(image) else _TILE_WIDTH
+            scale = min(room / width, (top - bottom) / height)
+            left, lower = _TILES_LEFT + column * _TILE_STEP, top - scale * height
+            axes.imshow(image[:, :, 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0,
+                        vmax=255, interpolation="nearest", aspect="auto",
+                        extent=(left, left + scale * width, lower, top))  # fmt: skip
             if i == 0 and tile.caption:
-                axes.text(0, -0.06, shortened(tile.caption, most=20 * len(tile.images)), va="top",
-                          transform=axes.transAxes, fontsize=6.5)  # fmt: skip
-            column += 1
+                axes.text(left, lower - 0.05, shortened(tile.caption, most=20 * len(tile.images)),
+                          va="top", fontsize=6.5)  # fmt: skip
+            column += 3 if _is_strip(image) else 1
