@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboards.diagnoses import Diagnosis, diagnoses
 from dashboards.experiment_labels import experiment_labels
+from dashboards.figures.lettering import listed
 from experiments.comparison.answer import Answer, Cost, answer
 from experiments.comparison.comparison import Comparison, compare
 from experiments.comparison.leaderboard import Outcome, Standing, rank
@@ -164,13 +165,35 @@ def why_apart(experiments: Sequence[ExperimentRow]) -> str:
 
 
 def varied(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Give the hyperparameters of more than one level, with their number of levels."""
+    """Give the hyperparameters of more than one level, with their number of levels.
+
+    Those that change with the experiment alone have no effects of their own, and are left out.
+    """
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.params)
+    bound = bound_to_experiment(outcomes)
     levels = {
         name: len({level_key(o.params[name]) for o in outcomes if name in o.params})
         for name in names
     }
-    return {name: number for name, number in levels.items() if number > 1}
+    return {name: num for name, num in levels.items() if num > 1 and name not in bound}
+
+
+def bound_to_experiment(outcomes: Sequence[Outcome]) -> list[str]:
+    """Name the hyperparameters that change only where the experiment does; of one, none do."""
+    seen: dict[str, dict[Any, set[Any]]] = {}
+    for outcome in outcomes:
+        for name in outcome.params:
+            by_experiment = seen.setdefault(name, {})
+            level = level_key(outcome.params[name])
+            by_experiment.setdefault(outcome.params.get(EXPERIMENT), set()).add(level)
+    return [
+        name
+        for name, levels in seen.items()
+        if name != EXPERIMENT
+        and len(levels) > 1
+        and all(len(own) == 1 for own in levels.values())
+        and len(set.union(*levels.values())) > 1
+    ]
 
 
 def _found(
@@ -273,6 +296,12 @@ def _cautions(studies: Sequence[Study]) -> list[str]:
                 f"The {what} of the experiments is not the same; that may be why one is better."
             )
     seeds = {frozenset(outcome.seed for outcome in study.findings.outcomes) for study in studies}
+    if names := bound_to_experiment(joined({s.row.id: s.findings.outcomes for s in studies})):
+        change = "changes" if len(names) == 1 else "change"
+        said.append(
+            f"With the experiment {change} {listed(names)}, too, and nowhere else; that may be why "
+            "one is better."
+        )
     if len(seeds) > 1:
         said.append("The experiments have not the same seeds; only those they share are paired.")
     return said

@@ -157,6 +157,8 @@ def test_champion_on_a_server_answers_like_the_trained_network(
     assert first.code == 0, first.err
     done = first.json()
     assert (done["version"], done["new"], done["uri"]) == (1, True, "models:/small@champion")
+    shown = trainyard("show", done["trial"], "--json", home=finished_home).json()
+    assert done["findings"] == shown["findings"]
     best = trainyard("status", "small", "--json", home=finished_home).json()["experiments"][0]
     assert done["trial"] == best["best"]["trial"]
     again = trainyard("promote", "small", "--json", home=finished_home).json()

@@ -47,13 +47,14 @@ _FORMATS: Final = ("parquet", "csv", "json")
 @json_option
 def leaderboard(experiments: tuple[str, ...], as_json: bool) -> None:
     """Rank the variants of one experiment, or of several together, by their objective."""
+    from dashboards.experiment_labels import experiment_labels
     from trainyard.api import leaderboard as rank
     from trainyard.workplace import Workplace
 
     with Workplace() as workplace:
         found = workplace.experiments(*experiments)
     standings = rank(*(row.id for row in found))
-    name, objective = " and ".join(row.name for row in found), found[0].objective
+    name, objective = " and ".join(experiment_labels(found).values()), found[0].objective
     if as_json:
         print_json(
             {
@@ -91,10 +92,14 @@ def leaderboard(experiments: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def compare(experiments: tuple[str, ...], by: str, margin: float | None, as_json: bool) -> None:
     """Compare levels pair by pair, on trials that agree in all else and in the seed."""
+    from dashboards.experiment_labels import experiment_labels
     from trainyard.api import compare as act
+    from trainyard.workplace import Workplace
 
-    comparison = act(*experiments, by=by, margin=margin)
-    name = " and ".join(experiments)
+    with Workplace() as workplace:
+        found = workplace.experiments(*experiments)
+    comparison = act(*(row.id for row in found), by=by, margin=margin)
+    name = " and ".join(experiment_labels(found).values())
     if as_json:
         print_json({"experiment": name, **comparison_fields(comparison)})
         return

@@ -20,10 +20,17 @@ def promote(experiment: str, trial: str | None, as_json: bool) -> None:
 
     It is the one of the best trial by the objective, on the validation split.
     """
+    from dashboards.diagnoses import diagnosis_of
+    from experiments.diagnosis.finding import TITLES
     from trainyard.api import promote as act
+    from trainyard.workplace import Workplace
 
     say("telling MLflow, which takes some seconds")
     done = act(experiment, trial=trial)
+    with Workplace() as workplace:
+        results = workplace.results
+        row, points = results.trial(done.trial_id), results.curves(trial_id=done.trial_id)
+        findings = diagnosis_of(row, results.config(row.id), points).findings
     if as_json:
         print_json(
             {
@@ -39,6 +46,7 @@ def promote(experiment: str, trial: str | None, as_json: bool) -> None:
                 "value": done.value,
                 "replaced": done.replaced,
                 "new": done.new,
+                "findings": [finding.to_data() for finding in findings],
             }
         )
         return
@@ -49,6 +57,9 @@ def promote(experiment: str, trial: str | None, as_json: bool) -> None:
     if done.replaced is not None:
         click.echo(f"  before  version {done.replaced}")
     click.echo(printable(f"  where   {done.uri} in {done.store}"))
+    for finding in findings:
+        if finding.is_sick:
+            say(f"Mind its curves: {TITLES[finding.code]}: {finding.words}")
     say(f'Next: mlflow.pytorch.load_model("{done.uri}"), or look at it: trainyard mlflow')
 
 

@@ -260,7 +260,19 @@ def test_report_of_several_experiments_compares_them(yard: Yard, tmp_path: Path)
     assert len(Seen(html).ids) == len(set(Seen(html).ids))
     assert "What experiment does" in html
     assert "two: a" in html
+    assert "nowhere else" not in html
     assert [each["name"] for each in manifest["experiments"]] == ["one", "two"]
+
+
+@pytest.mark.usefixtures("quick_pictures")
+def test_what_changes_with_the_experiment_alone_is_said_once(yard: Yard, tmp_path: Path) -> None:
+    for id_, name, epochs in (("exp1", "short", 5), ("exp2", "long", 10)):
+        levels = {key: {**level, "epochs": epochs} for key, level in LEVELS.items()}
+        yard.run(GOOD, id_=id_, name=name, levels=levels)
+    html, _, _ = written(yard, tmp_path / "out")
+    assert "With the experiment changes epochs, too, and nowhere else" in html
+    assert "What epochs does" not in html
+    assert "What lr does" in html
 
 
 @pytest.mark.usefixtures("quick_pictures")
