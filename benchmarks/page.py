@@ -154,15 +154,17 @@ def _percent(share: float) -> str:
 
 
 def _metrics(document: Document) -> tuple[list[str], list[Bar]]:
-    head = ("store", "points", "points a second in", "seconds to a frame")
+    head = ("store", "points", "points a second in", "seconds to their frame", "trials", "seconds")
     rows = []
     for label, each in document["stores"].items():
         if "left_out" in each:
-            rows.append((label, "", "", each["left_out"]))
+            rows.append((label, "", "", each["left_out"], "", ""))
         else:
             seconds = _spread(each["frame_seconds"])
             points = f"{document['num_points']:,}"
-            rows.append((label, points, f"{each['points_per_second']:,}", seconds))
+            trials = f"{document['num_trials']:,}"
+            rate, of_trials = f"{each['points_per_second']:,}", _spread(each["trials_seconds"])
+            rows.append((label, points, rate, seconds, trials, of_trials))
     return [_table(head, rows)], []
 
 
@@ -317,8 +319,11 @@ _SECTIONS: Final[Mapping[str, tuple[str, str, Section]]] = {
         _report,
     ),
     "metrics": (
-        "Curves into the store, and out again",
-        "Through `Results.record` and `trainyard.curves`, both databases durable.",
+        "Curves into the store, and out again; trials as a frame",
+        (
+            "Through `Results.record`, `trainyard.curves` and `trainyard.trials` (of made-up "
+            "results), both databases durable."
+        ),
         _metrics,
     ),
     "queue": (

@@ -39,9 +39,5 @@ REASONS: Final[Mapping[tuple[str, str], str]] = {
         "Missed by 4 %. A transaction of 10,000 points is one statement of arrays; what the "
         "server does with it has not been profiled. COPY would be worth a try."
     ),
-    ("metrics", "seconds to a frame, postgresql"): (
-        "The sorted query alone takes about a third; the rest is rows of the driver's made into"
-        " columns. COPY in binary, read as columns, would be worth a try."
-    ),
 }
 """By benchmark and goal."""
