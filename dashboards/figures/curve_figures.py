@@ -296,10 +296,10 @@ def _ends_in_words(what: str, bands: list[_Band], *, at: str = "epoch") -> str:
         first, last = known[0], known[-1]
         ends.append(
             f"{shortened(band.name)} goes from {band.mean[first]:.4g} at {at} "
-            f"{band.x[first]:g} to {band.mean[last]:.4g} at {at} {band.x[last]:g}"
+            f"{band.x[first]:.0f} to {band.mean[last]:.4g} at {at} {band.x[last]:.0f}"
         )
     more = len(bands) - len(ends)
-    rest = f"; {more} more are drawn" if more else ""
+    rest = f"; {more} more {'is' if more == 1 else 'are'} drawn" if more else ""
     return f"{what}: {'; '.join(ends)}{rest}."
 
 
