@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class Report:
     """Where a report is: its folder, and the names of its files in that, the page first.
 
-    `sentences` are its answer; `attached` are the trials with whose runs MLflow comes to show it.
+    `sentences` are its answer; `attached` are the trials with whose runs MLflow comes to show it,
+    `not_attached` says why it does not (empty: it does, or was not asked).
     """
 
     folder: Path
     files: tuple[str, ...]
     sentences: tuple[str, ...]
     attached: tuple[str, ...]
+    not_attached: str
 
 
 def write(experiments: Sequence[str], *, out: Path | None, attach: bool) -> Report:
@@ -47,13 +49,16 @@ def write(experiments: Sequence[str], *, out: Path | None, attach: bool) -> Repo
             evidence = gather(workplace.results, found, portray=_portrait)
             now = dt.datetime.now(dt.UTC)
             written = write_report(evidence, partial, version=VERSION, now=now)
-    attached: tuple[str, ...] = ()
+    attached: list[str] = []
+    not_attached = ""
     if attach:
-        with Workplace() as workplace:
-            attached = tuple(
-                trial for row in found for trial in attach_folder(workplace, row.id, folder)
-            )
-    return Report(folder, written.files, written.sentences, attached)
+        try:
+            with Workplace() as workplace:
+                for row in found:
+                    attached += attach_folder(workplace, row.id, folder)
+        except TrainyardError as error:  # the report is there, and stays
+            not_attached = str(error)
+    return Report(folder, written.files, written.sentences, tuple(attached), not_attached)
 
 
 def attach_folder(workplace: "Workplace", experiment: str, folder: Path) -> tuple[str, ...]:

@@ -269,7 +269,8 @@ def _interval_words(low: float | None, high: float | None) -> str:
 
 
 def _leaderboard_note(num_all: int, num_ranked: int, num_shown: int, alone: int) -> str:
-    parts = ["Points are means over seeds, bars 95 % t-intervals of the mean."]
+    said = "Points are means over seeds, bars 95 % t-intervals of the mean"
+    parts = [f"{said}; where all seeds agree there is none."]
     if alone:
         parts.append(f"{counted(alone, 'variant')} with one seed only: no interval.")
     if num_ranked > num_shown:

@@ -108,23 +108,55 @@ def _leaderboard(findings: Findings) -> Iterator[Block]:
 
 def _comparison(comparison: Comparison) -> Iterator[Block]:
     metric = comparison.metric
-    told = [pair for pair in comparison.pairs if pair.verdict in _TOLD][:_MOST_TOLD]
-    open_pairs = [pair for pair in comparison.pairs if pair.verdict not in _TOLD][:_MOST_TOLD]
+    told = [f"{pair.words}." for pair in comparison.pairs if pair.verdict in _TOLD]
+    untold = [f"{pair.words}." for pair in comparison.pairs if pair.verdict not in _TOLD]
     if told:
-        yield Bullets(tuple(f"{pair.words}." for pair in told))
-    elif open_pairs:
+        yield Bullets(tuple(told[:_MOST_TOLD]))
+    elif untold:
         yield Paragraph("No pair is told apart, and none is called tied.")
-    if open_pairs:
+    if untold:
+        first = f", the first {_MOST_TOLD}" if len(untold) > _MOST_TOLD else ""
         yield Folded(
-            f"Pairs that are not told apart ({len(open_pairs)}), and the seeds that would tell",
-            tuple(f"{pair.words}." for pair in open_pairs),
+            f"Pairs that are not told apart ({len(untold)}{first}), and the seeds that would tell",
+            tuple(untold[:_MOST_TOLD]),
         )
     for caveat in comparison.caveats:
         yield Notice(caveat)
     name = "".join(c if c.isalnum() and c.isascii() else "-" for c in comparison.by.lower())
+    if comparison.by != VARIANT:  # they stand in the leaderboard
+        yield _levels_grid(comparison, name)
     yield Grid(
+        f"pairs-of-{name}",
+        f"Pairs on matched settings: what a is, the difference of {metric} (a - b) with its 95 % "
+        "interval, p after Holm's correction over these pairs, and the share of pairs in which a "
+        "is better.",
+        Table(
+            ("a", "b", "a is", "difference", "low", "high", "p", "a wins", "seeds", "settings"),
+            tuple(
+                (
+                    level_label(pair.a),
+                    level_label(pair.b),
+                    str(pair.verdict.value),
+                    pair.difference,
+                    pair.low,
+                    pair.high,
+                    pair.p_value,
+                    pair.win_rate,
+                    pair.num_seeds,
+                    pair.num_cells,
+                )
+                for pair in comparison.pairs
+            ),
+        ),
+        num_shown=10,
+    )
+
+
+def _levels_grid(comparison: Comparison, name: str) -> Grid:
+    return Grid(
         f"levels-of-{name}",
-        f"Levels of {comparison.by}, each with all its trials: mean {metric}, 95 % t-interval.",
+        f"Levels of {comparison.by}, each with all its trials: mean {comparison.metric}, 95 % "
+        "t-interval.",
         Table(
             (comparison.by, "mean", "low", "high", "seeds", "trials", "no number"),
             tuple(
@@ -140,30 +172,6 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
                 for each in comparison.levels
             ),
         ),
-    )
-    yield Grid(
-        f"pairs-of-{name}",
-        f"Pairs on matched settings: difference of {metric} (a - b), 95 % interval, p after Holm's "
-        "correction over these pairs, and what that comes to.",
-        Table(
-            ("a", "b", "difference", "low", "high", "p", "a wins", "seeds", "settings", "verdict"),
-            tuple(
-                (
-                    level_label(pair.a),
-                    level_label(pair.b),
-                    pair.difference,
-                    pair.low,
-                    pair.high,
-                    pair.p_value,
-                    pair.win_rate,
-                    pair.num_seeds,
-                    pair.num_cells,
-                    str(pair.verdict.value),
-                )
-                for pair in comparison.pairs
-            ),
-        ),
-        num_shown=10,
     )
 
 

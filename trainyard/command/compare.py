@@ -161,12 +161,15 @@ def report(
                 "files": [str(done.folder / name) for name in done.files],
                 "answer": list(done.sentences),
                 "attached": list(done.attached),
+                "not_attached": done.not_attached or None,
             }
         )
         return
     for sentence in done.sentences:
         click.echo(printable(sentence))
     say(f"\nWritten: {done.folder} ({len(done.files)} files)")
+    if done.not_attached:
+        say(f"MLflow will not show it: {done.not_attached}")
     if done.attached:
         runs = "run" if len(done.attached) == 1 else "runs"
         say(f"MLflow shows it with the {runs} of {', '.join(done.attached)}")
