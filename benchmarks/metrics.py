@@ -46,6 +46,7 @@ MANY: Final = replace(
     activations=["relu", "tanh"],
     models=["small"],
     rates=[number / 1000 for number in range(1, 501)],
+    execution={"max_trials": 1_000_000},
 )
 
 

@@ -27,6 +27,7 @@ _DPI: Final = 120
 _ROOM_FOR_TICKS: Final = 60
 _MARGIN: Final = 0.06  # room for the largest bubble
 _PIXELS_PER_INCH: Final = 80.0
+_PAD: Final = 0.1  # inches around all that is drawn
 _TILES_LEFT, _TILE_STEP, _TILE_WIDTH = 0.18, 1.1, 1.0
 """Where a gallery's tiles begin, how far apart they stand, and how wide they are, in inches."""
 
@@ -93,8 +94,8 @@ def _saved(sheet: "Sheet", file_format: Format) -> bytes:
         # A sign that no font at hand has (an emoji) is drawn as an empty box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         known = {"Date": None} if file_format == "svg" else {"Software": None}
-        sheet.savefig(file, format=file_format, facecolor="white", bbox_inches="tight",
-                      metadata=known)  # fmt: skip
+        box = sheet.get_tightbbox().padded(_PAD)  # "tight" would draw all of it once more first
+        sheet.savefig(file, format=file_format, facecolor="white", bbox_inches=box, metadata=known)
     return file.getvalue()
 
 
