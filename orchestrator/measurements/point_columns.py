@@ -6,12 +6,13 @@ number as text; there the numbers of a curve come as one string of bytes.
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from sys import intern
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, LargeBinary, func, literal_column, select
 
-from orchestrator.store.rows import CurveColumns, CurvePoint
+from orchestrator.store.rows import CurveColumns
 from orchestrator.store.tables import metric
 
 _ROWS_AT_ONCE: Final = 10_000
@@ -30,21 +31,27 @@ def point_columns(
 
 
 def _by_row(connection: Connection, which: ColumnElement[bool]) -> CurveColumns:
-    query = select(*(metric.c[name] for name in CurvePoint._fields)).where(which)
-    query = query.order_by(metric.c.trial_id, metric.c.metric, metric.c.step)
+    curve = (metric.c.trial_id, metric.c.metric)
     columns = CurveColumns.empty()
+    # Names are read once for a curve, and not for each of its points; it is one transaction.
+    counted = select(*curve, func.count()).where(which).group_by(*curve).order_by(*curve)
+    for trial_id, name, num in connection.execute(counted):
+        columns.trial_id.extend([intern(trial_id)] * num)
+        columns.metric.extend([intern(name)] * num)
+    numbers = [metric.c[name] for name in ("epoch", "step", "value", "timestamp_ms")]
+    query = select(*numbers).where(which).order_by(*curve, metric.c.step)
     # The driver's own tuples, since records would take longer than all the rest; and in parts,
     # which are gone before there are many for the garbage collector to visit.
     cursor = connection.execute(query).cursor
     assert cursor is not None, "a SELECT gives rows"
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        trial_ids, names, epochs, steps, values, times = zip(*rows, strict=True)
-        columns.trial_id.extend(map(intern, trial_ids))
-        columns.metric.extend(map(intern, names))
-        columns.epoch.extend(epochs)
-        columns.step.extend(steps)
-        columns.value.extend([math.nan if value is None else value for value in values])
-        columns.timestamp_ms.extend(times)
+        one_by_one = [
+            *chain.from_iterable(rows)
+        ]  # cut by strides: `zip(*rows)` takes twice as long
+        columns.epoch.extend(one_by_one[0::4])
+        columns.step.extend(one_by_one[1::4])
+        columns.value.extend([math.nan if each is None else each for each in one_by_one[2::4]])
+        columns.timestamp_ms.extend(one_by_one[3::4])
     return columns
 
 
