@@ -74,10 +74,24 @@ def samples() -> dict[str, Any]:
         "metrics": {
             **WHERE,
             "num_points": 1_000_000,
+            "num_trials": 100_000,
             "stores": {
-                "sqlite": {"points_per_second": 61234, "frame_seconds": times(2.5)},
+                "sqlite": {
+                    "points_per_second": 61234,
+                    "frame_seconds": times(2.5),
+                    "trials_seconds": times(1.5),
+                },
                 "postgresql": left_out,
             },
+        },
+        "report": {
+            **WHERE,
+            "trials": 500,
+            "points": 207_500,
+            "seconds": times(12.5),
+            "megabytes": 5.3,
+            "requests": 0,
+            "messages": 0,
         },
         "queue": {
             **WHERE,
