@@ -51,10 +51,10 @@ def still_falling(reading: Reading) -> Finding | None:
     training loss flattens out. Each is led astray by another kind of scatter.
     """
     train, val, steps = reading.train, reading.val, reading.batch.values
-    if not val.values or reading.start is None:
-        return None
     if high := _high_epochs(reading):  # what it fell from there on is another fall
         train, val, steps = train.after(max(high)), val.after(max(high)), ()
+    if not val.values or reading.start is None:
+        return None
     values, end = smooth(val.values), val.values[-1]
     gain = gain_of_twice(blocks(steps, num=8))
     if len(values) > 1:
@@ -125,7 +125,7 @@ def oscillating(reading: Reading) -> Finding | None:
     window = values[-max(_LEAST_EPOCHS, len(values) // 2 + 1) :]
     high = _high_epochs(reading)
     if _num_jumps(high) == 1:  # the way back from it is no swing
-        window = window[-len(reading.val.after(max(high))) :]
+        window = reading.val.after(max(high)).values[-len(window) :]
     if len(window) < _LEAST_EPOCHS or start is None:
         return None
     changes = [b - a for a, b in itertools.pairwise(window)]

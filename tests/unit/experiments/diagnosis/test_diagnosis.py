@@ -193,6 +193,11 @@ def test_a_validation_loss_that_jumps_alone_is_scatter() -> None:
     assert diagnose(drawn(HEALTHY, val)) == ()
 
 
+def test_a_jump_after_which_validation_says_nothing_is_read() -> None:
+    train = [*HEALTHY[:10], 5.0, 0.2, 0.2]
+    assert Code.JUMPS in found(drawn(train, HEALTHY[:10]))
+
+
 def test_a_loss_on_its_way_back_from_a_jump_still_falls_and_one_that_is_back_does_not() -> None:
     before = [2.3 * 0.6**epoch + 0.1 for epoch in range(12)]
     on_its_way = [*before, *(4.0 / epoch for epoch in range(1, 9))]
