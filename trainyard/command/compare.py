@@ -172,7 +172,7 @@ def report(
         say(f"MLflow will not show it: {done.not_attached}")
     if done.attached:
         runs = "run" if len(done.attached) == 1 else "runs"
-        say(f"MLflow shows it with the {runs} of {', '.join(done.attached)}")
+        say(f"MLflow will show it with the {runs} of {', '.join(done.attached)}")
     say(f"Next: open {done.folder / done.files[0]}, or trainyard mlflow")
 
 
