@@ -5,10 +5,8 @@ ty.run("experiments/recipes/quickstart.yaml")
 frame = ty.trials("quickstart")
 """
 
-import re
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +16,7 @@ from experiments.planning.plan import Plan, make_plan
 from experiments.spec import Spec, read_spec
 from orchestrator.machine import capacity
 from orchestrator.settings import from_environment
+from trainyard.git_commit import git_commit
 from trainyard.knowledge import Installation
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from experiments.records import Objective
     from orchestrator.mirroring.promotion import Promotion
     from orchestrator.queueing.interventions import Cancellation, Pause
-    from orchestrator.store.rows import ExperimentRow, Overview
+    from orchestrator.store.rows import Overview
     from trainyard.reporting import Report
     from workers.portrait_records import Portrait
 
@@ -286,6 +285,7 @@ def export(
         NotFoundError: There is no such experiment.
         OSError: The files cannot be written.
     """
+    from dashboards.experiment_labels import folder_name
     from dashboards.export import write_frames
     from dashboards.frames import curves_frame, trials_frame
     from trainyard.workplace import Workplace
@@ -451,37 +451,3 @@ def _with_reuse(spec: Spec, reuse: bool) -> Spec:
         execution=replace(spec.execution, reuse=reuse),
         text=spec.text and f"{spec.text.rstrip()}\n{told}",
     )
-
-
-def folder_name(experiments: "Sequence[ExperimentRow]") -> str:
-    """Name the folder of what is written of experiments: by name and id, safe as a file name."""
-    names = [
-        f"{re.sub(r'[^A-Za-z0-9._-]+', '-', row.name)[:60]}-{row.id[:8]}" for row in experiments
-    ]
-    shown = "+".join(names[:3]) + (f"+{len(names) - 3}-more" if len(names) > 3 else "")
-    return shown.lstrip(".-") or experiments[0].id
-
-
-def git_commit(spec: SpecSource) -> str | None:
-    """Give the commit of the repository that the spec (or else the process) stands in.
-
-    It ends in `-dirty` where files that git follows were changed since.
-    """
-    folder = Path.cwd()
-    if not isinstance(spec, Mapping) and "\n" not in str(spec):
-        folder = Path(spec).resolve().parent
-    found = _git(folder, "rev-parse", "--verify", "HEAD")
-    if found is None or found.returncode != 0:
-        return None
-    changes = _git(folder, "diff-index", "--quiet", "HEAD", "--")
-    is_dirty = changes is not None and changes.returncode == 1
-    return found.stdout.strip() + ("-dirty" if is_dirty else "")
-
-
-def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
-    try:
-        return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None

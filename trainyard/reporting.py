@@ -36,9 +36,9 @@ def write(experiments: Sequence[str], *, out: Path | None, attach: bool) -> Repo
         NotFoundError: There is no such experiment.
         OSError: The files cannot be written.
     """
+    from dashboards.experiment_labels import folder_name
     from dashboards.report.evidence import gather
     from dashboards.report.writing import write_report
-    from trainyard.api import folder_name
     from trainyard.workplace import Workplace
     from workers.files import whole_folder
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.acceptance.conftest import COMMAND, Trainyard
+from tests.server import until_answered
 from tests.told_experiment import runs_of
 
 if TYPE_CHECKING:
@@ -41,23 +41,11 @@ def server(finished_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             start_new_session=True,
         )
     try:
-        _wait_for(f"{address}/health", process)
+        until_answered(f"{address}/health", process)
         yield address
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], *, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"no server at {url}")
 
 
 @pytest.fixture

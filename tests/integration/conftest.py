@@ -1,15 +1,19 @@
-"""What integration tests share: a real trial, small enough to train in a second."""
+"""What integration tests share: a real trial, small enough to train in a second; two stores."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from sqlalchemy import Engine
 
 from experiments.architectures.architecture import Architecture
 from experiments.data.datasets import facts
 from experiments.records import DataConfig, Objective, OptimizerConfig, ScheduleConfig, TrialConfig
-
-MakeConfig = Callable[..., TrialConfig]
+from orchestrator.settings import Settings, from_environment
+from orchestrator.store.database import open_store
+from tests.told_experiment import MakeConfig, Store
 
 
 @pytest.fixture
@@ -36,3 +40,33 @@ def digits_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
         return TrialConfig(**(defaults | changes))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Making an MLflow store takes seconds, so the tests of this file share one."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    MlflowClient(uri)
+    return uri
+
+
+@pytest.fixture
+def settings(tmp_path: Path, empty_store: str) -> Settings:
+    return from_environment({"TRAINYARD_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": empty_store})
+
+
+@pytest.fixture
+def client(empty_store: str) -> MlflowClient:
+    return MlflowClient(empty_store)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = open_store(settings.database_url, create=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
+    return Store(engine, tmp_path, digits_config)

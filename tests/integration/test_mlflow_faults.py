@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import Engine
 
 from orchestrator.mirroring import mlflow_server
 from orchestrator.mirroring.mirror import Mirror
@@ -24,7 +23,6 @@ from orchestrator.mirroring.mlflow_mirror import Mlflow
 from orchestrator.mirroring.mlflow_records import Records
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
-from orchestrator.store.database import open_store
 from tests.faulty_proxy import (
     LOST_ANSWER,
     Answer,
@@ -37,7 +35,7 @@ from tests.faulty_proxy import (
     Refuse,
 )
 from tests.samples import SettableClock
-from tests.told_experiment import MakeConfig, Store, assert_equal_everywhere
+from tests.told_experiment import Store, assert_equal_everywhere
 
 pytestmark = pytest.mark.slow
 
@@ -84,18 +82,6 @@ def settings(tmp_path: Path, proxy: FaultyProxy) -> Settings:
 @pytest.fixture
 def client(served: Settings) -> MlflowClient:
     return MlflowClient(served.mlflow_uri)
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = open_store(settings.database_url, create=True)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
-    return Store(engine, tmp_path, digits_config)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +32,11 @@ from orchestrator.mirroring.mlflow_mirror import Mlflow
 from orchestrator.mirroring.mlflow_records import Records
 from orchestrator.queueing.outbox import Outbox
 from orchestrator.settings import Settings, from_environment
-from orchestrator.store.database import open_store
 from tests.pools import is_alive
 from tests.samples import SOME_WORK, some_trials
 from tests.told_experiment import (
     NUM_EPOCHS,
     NUM_STEPS,
-    MakeConfig,
     Store,
     assert_equal_everywhere,
     assert_mlflow_equals_sql,
@@ -50,36 +48,6 @@ from tests.told_experiment import (
 from workers.predictor import load_predictor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Making an MLflow store takes seconds, so the tests of this file share one."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
-    MlflowClient(uri)
-    return uri
-
-
-@pytest.fixture
-def settings(tmp_path: Path, empty_store: str) -> Settings:
-    return from_environment({"TRAINYARD_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": empty_store})
-
-
-@pytest.fixture
-def client(empty_store: str) -> MlflowClient:
-    return MlflowClient(empty_store)
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = open_store(settings.database_url, create=True)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
-    return Store(engine, tmp_path, digits_config)
 
 
 def mirror(store: Store, settings: Settings, *, client: MlflowClient | None = None) -> int:

@@ -4,8 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from mlflow import MlflowClient
 
 from orchestrator.mirroring.mlflow_server import command, environment
 from orchestrator.settings import from_environment
+from tests.server import until_answered
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +34,7 @@ def test_server_serves_the_store_that_its_environment_alone_names(tmp_path: Path
             start_new_session=True,
         )
     try:
-        wait_for(f"{address}/health", server)
+        until_answered(f"{address}/health", server)
         names = {experiment.name for experiment in MlflowClient(address).search_experiments()}
         shown = [args for group, args in command_lines() if group == server.pid]
     finally:
@@ -58,15 +57,3 @@ def command_lines() -> list[tuple[int, str]]:
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
     return found
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes], *, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"no server at {url}")

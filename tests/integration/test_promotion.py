@@ -1,7 +1,6 @@
 """Promoting and attaching on a real MLflow store, whatever the mirror has told so far."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from sqlalchemy import Engine
 
 from experiments.errors import MlflowUnavailableError, NotFoundError
 from experiments.events import Failure
@@ -21,41 +19,10 @@ from orchestrator.mirroring.mlflow_records import Records
 from orchestrator.mirroring.promotion import promote
 from orchestrator.queueing.outbox import FILES, Outbox
 from orchestrator.settings import Settings, from_environment
-from orchestrator.store.database import open_store
-from tests.told_experiment import MakeConfig, Store, models_of, runs
+from tests.told_experiment import Store, models_of, runs
 from workers.predictor import load_predictor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Making an MLflow store takes seconds, so the tests of this file share one."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
-    MlflowClient(uri)
-    return uri
-
-
-@pytest.fixture
-def settings(tmp_path: Path, empty_store: str) -> Settings:
-    return from_environment({"TRAINYARD_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": empty_store})
-
-
-@pytest.fixture
-def client(empty_store: str) -> MlflowClient:
-    return MlflowClient(empty_store)
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = open_store(settings.database_url, create=True)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def store(engine: Engine, tmp_path: Path, digits_config: MakeConfig) -> Store:
-    return Store(engine, tmp_path, digits_config)
 
 
 def drain(store: Store, settings: Settings) -> int:

@@ -45,7 +45,8 @@ def run(
     from orchestrator.instance import new_orchestrator
     from orchestrator.pools.pool_process import PoolProcess
     from orchestrator.settings import from_environment
-    from trainyard.api import git_commit, plan
+    from trainyard.api import plan
+    from trainyard.git_commit import git_commit
 
     planned, settings = plan(spec, reuse=reuse_of(no_cache)), from_environment()
     pool = PoolProcess(settings, orchestrator=new_orchestrator(), num_workers=workers)

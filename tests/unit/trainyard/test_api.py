@@ -11,7 +11,7 @@ from orchestrator.measurements.results import Results
 from orchestrator.queueing.queue import Queue
 from orchestrator.store.database import open_store
 from tests.samples import everything_in, learn_one
-from trainyard.api import git_commit
+from trainyard.git_commit import git_commit
 
 SPEC = "name: one\nparameters: {model: mlp, lr: 0.1}\nseeds: 2\n"
 
